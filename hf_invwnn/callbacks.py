@@ -1,0 +1,279 @@
+"""The callback that records, rewinds, measures and stops; all of it a function of the step, so that it resumes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+from transformers.utils import logging
+
+from .checkpoint import load_unlearning_state, save_unlearning_state
+from .predictor import PastWeightPredictor
+from .rewind import NonFiniteRewind, rewind
+from .stopping import Crossing, StoppingRule, find_crossing
+from .training_args import UnlearningArguments
+from .trajectory import Snapshot, Trajectory, interpolate, non_finite
+
+
+logger = logging.get_logger(__name__)
+
+# Evaluates the model as it is now on some evaluation sets (on all of them without an argument).
+Measure = Callable[..., dict[str, float]]
+
+
+class UnlearningCallback(TrainerCallback):
+    r"""
+    Algorithm 1 of the paper inside a `Trainer`. Every `intervals_per_rewind` intervals make one turn:
+
+        warmup_intervals                fine-tune, record nothing
+        Phi^t .. Phi^{t+K-1}            K snapshots, one at the start and one after each further interval
+        Theta^{t-1} <- Theta^t + scale * InvWNN(W, dW), then measure, then stop or go on
+
+    The weights after the last rewind that was measured and kept are the *last good* ones. Whatever ends the run, the
+    model has them at the end.
+
+    Args:
+        trajectory ([`Trajectory`]): Where snapshots go.
+        predictor ([`PastWeightPredictor`]): Predicts the past weights.
+        rules (`Sequence[StoppingRule]`): Any of them ends the run.
+        measure (`Callable`): `measure(splits=None) -> dict[str, float]`, evaluations of the model as it is.
+        report (`Callable`): Gets a `dict[str, float]` after every rewind, for the log.
+    """
+
+    def __init__(
+        self,
+        trajectory: Trajectory,
+        predictor: PastWeightPredictor,
+        rules: Sequence[StoppingRule],
+        measure: Measure,
+        report: Callable[[dict[str, float]], None],
+    ) -> None:
+        self.trajectory = trajectory
+        self.predictor = predictor
+        self.rules = list(rules)
+        self.measure = measure
+        self.report = report
+        self.last_good: Snapshot | None = None
+        self.rewinds = 0
+        self.stop_reason: str | None = None
+        self.history: list[dict[str, float]] = []
+        self.resume_from: str | None = None
+        self._steps_per_interval = 1
+        self._started = 0.0
+        self._seconds_before = 0.0
+
+    # ---- The course of a run ----
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        arguments = _unlearning(args)
+        intervals = arguments.num_rewinds * arguments.intervals_per_rewind
+        self._steps_per_interval = max(1, state.max_steps // intervals)
+        self._started = time.monotonic()
+        if self.resume_from is not None:
+            self._resume(self.resume_from)
+            return
+        self.rewinds, self.stop_reason, self.history, self._seconds_before = 0, None, [], 0.0
+        self.trajectory.clear()
+        self._keep()
+        metrics = self.measure()
+        self._note(state, metrics)
+        if reached := [rule for rule in self.rules if rule.excess(metrics) >= 0]:
+            self._stop(control, f"{reached[0]} holds before the first rewind; the model is unchanged")
+        elif not self._affordable(arguments, state):
+            self._stop(control, "the budget does not reach to the first rewind; the model is unchanged")
+        elif arguments.warmup_intervals == 0:
+            self.trajectory.record()
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        arguments = _unlearning(args)
+        if self.stop_reason is not None:
+            control.should_training_stop = True
+            return
+        if state.global_step % self._steps_per_interval:
+            return
+        interval = (state.global_step // self._steps_per_interval) % arguments.intervals_per_rewind
+        if interval == 0:
+            self.trajectory.record()
+            self._turn(arguments, state, control, kwargs.get("optimizer"))
+        elif interval >= arguments.warmup_intervals:
+            self.trajectory.record()
+        if self.stop_reason is None and arguments.max_seconds and self._seconds() > arguments.max_seconds:
+            self._stop(control, f"the budget of {arguments.max_seconds:g} seconds is used up")
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.restore_last_good()
+        self.stop_reason = self.stop_reason or f"all {self.rewinds} rewinds are done"
+        logger.info(f"Unlearning ended after {self.rewinds} rewinds: {self.stop_reason}.")
+
+    def restore_last_good(self) -> None:
+        """Puts the weights of the last kept rewind back (those of the start, if there was none)."""
+        if self.last_good is not None:
+            self.last_good.restore(self.trajectory.parameters)
+
+    # ---- One turn ----
+
+    def _turn(
+        self,
+        arguments: UnlearningArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        optimizer: torch.optim.Optimizer | None,
+    ) -> None:
+        try:
+            rewind(self.trajectory, self.predictor, arguments.residual_scale)
+            metrics = self.measure()
+            _refuse_non_finite(metrics)
+        except (NonFiniteRewind, NonFiniteLoss) as error:
+            self.restore_last_good()
+            message = f"rewind {self.rewinds + 1} was undone, {error}; the weights are those before it"
+            logger.warning(f"{message}. A smaller `residual_scale` or `learning_rate` may help.")
+            self._stop(control, message)
+            return
+        self.rewinds += 1
+        self._decide(state, control, metrics)
+        self._keep()
+        self.trajectory.clear()
+        if self.stop_reason is None:
+            self._begin_next(arguments, state, control, optimizer)
+
+    def _decide(self, state: TrainerState, control: TrainerControl, metrics: dict[str, float]) -> None:
+        """Stops if a rule is past its goal, after going back on the segment to where the first of them was reached."""
+        past = [(rule, rule.excess(metrics)) for rule in self.rules]
+        past = [(rule, excess) for rule, excess in past if not excess < 0]
+        if not past:
+            self._note(state, metrics)
+            return
+        assert self.last_good is not None
+        end = Snapshot(self.trajectory.parameters, self.trajectory.device)
+        crossings = [(self._search(rule, excess, end), rule) for rule, excess in past]
+        crossing, rule = min(crossings, key=lambda found: found[0].fraction)
+        interpolate(self.trajectory.parameters, self.last_good, end, crossing.fraction)
+        if crossing.fraction < 1:
+            metrics = self.measure()
+        self._note(state, metrics, fraction=crossing.fraction)
+        if abs(crossing.excess) > rule.tolerance:
+            logger.warning(
+                f"{rule} could be met only to {crossing.excess:+.3g} between rewinds {self.rewinds - 1} and "
+                f"{self.rewinds}: the metric jumps there."
+            )
+        self._stop(control, f"{rule} is met at {crossing.fraction:.3f} of the way of rewind {self.rewinds}")
+
+    def _search(self, rule: StoppingRule, excess_at_end: float, end: Snapshot) -> Crossing:
+        def excess_at(fraction: float) -> float:
+            assert self.last_good is not None
+            interpolate(self.trajectory.parameters, self.last_good, end, fraction)
+            return rule.excess(self.measure(rule.splits))
+
+        return find_crossing(excess_at, excess_at_end, rule.tolerance, rule.never_past)
+
+    def _begin_next(
+        self,
+        arguments: UnlearningArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        optimizer: torch.optim.Optimizer | None,
+    ) -> None:
+        if not self._affordable(arguments, state):
+            self._stop(control, f"the budget of {arguments.max_forget_steps} steps does not reach to another rewind")
+            return
+        if arguments.reset_optimizer and optimizer is not None:
+            optimizer.state.clear()
+        if arguments.warmup_intervals == 0:
+            self.trajectory.record()
+        if arguments.save_every_rewinds and self.rewinds % arguments.save_every_rewinds == 0:
+            control.should_save = True
+
+    def _affordable(self, arguments: UnlearningArguments, state: TrainerState) -> bool:
+        needed = arguments.intervals_per_rewind * self._steps_per_interval
+        return arguments.max_forget_steps is None or state.global_step + needed <= arguments.max_forget_steps
+
+    def _keep(self) -> None:
+        parameters = self.trajectory.parameters
+        if bad := non_finite(parameters.items()):
+            raise ValueError(f"`model` holds weights that are not finite: {', '.join(bad[:3])}.")
+        if self.last_good is None:
+            self.last_good = Snapshot(parameters, self.trajectory.device)
+        else:
+            self.last_good.take(parameters)
+
+    def _stop(self, control: TrainerControl, reason: str) -> None:
+        self.stop_reason = reason
+        control.should_training_stop = True
+
+    def _seconds(self) -> float:
+        return self._seconds_before + time.monotonic() - self._started
+
+    def _note(self, state: TrainerState, metrics: Mapping[str, float], fraction: float = 1.0) -> None:
+        """Remembers a measured point of the curve."""
+        kept = {name: value for name, value in metrics.items() if name.endswith(("_loss", "_accuracy"))}
+        point = {"rewind": self.rewinds, "fraction": fraction, "step": state.global_step, "seconds": self._seconds()}
+        if "eval_forget_accuracy" in metrics:
+            point["ua"] = 100 * (1 - metrics["eval_forget_accuracy"])
+        self.history.append({**point, **kept})
+        self.report({name: value for name, value in point.items() if name in ("rewind", "ua", "seconds")})
+
+    # ---- Checkpoints ----
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        if not state.is_world_process_zero or self.last_good is None:
+            return
+        folder = Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
+        tensors = {f"trajectory.{name}": value for name, value in self.trajectory.state_dict().items()}
+        tensors |= {f"last_good.{name}": value for name, value in self.last_good.values.items()}
+        save_unlearning_state(
+            folder,
+            tensors,
+            {
+                "snapshots": self.trajectory.count,
+                "rewinds": self.rewinds,
+                "stop_reason": self.stop_reason,
+                "history": self.history,
+                "seconds": self._seconds(),
+            },
+        )
+
+    def _resume(self, folder: str) -> None:
+        tensors, state = load_unlearning_state(folder)
+        self._keep()
+        assert self.last_good is not None
+        saved = {
+            name.removeprefix("trajectory."): value
+            for name, value in tensors.items()
+            if name.startswith("trajectory.")
+        }
+        self.trajectory.load_state_dict(saved, state["snapshots"])
+        for name, value in self.last_good.values.items():
+            value.copy_(tensors[f"last_good.{name}"])
+        self.rewinds, self.stop_reason = state["rewinds"], state["stop_reason"]
+        self.history, self._seconds_before = state["history"], state["seconds"]
+
+
+class NonFiniteLoss(ArithmeticError):
+    """An evaluation after a rewind gave a loss that is no finite number."""
+
+
+def _refuse_non_finite(metrics: Mapping[str, float]) -> None:
+    for name, value in metrics.items():
+        if name.endswith("_loss") and not math.isfinite(value):
+            raise NonFiniteLoss(f"`{name}` became {value}")
+
+
+def _unlearning(args: TrainingArguments) -> UnlearningArguments:
+    if not isinstance(args, UnlearningArguments):
+        raise TypeError(f"`args` must be UnlearningArguments, got {type(args).__name__}.")
+    return args
+
+
+__all__ = ["NonFiniteLoss", "UnlearningCallback"]

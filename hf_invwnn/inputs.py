@@ -1,0 +1,112 @@
+"""Checks of what a user passes, made before anything is changed; every error names the argument."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from .stopping import StoppingRule
+
+
+LABEL_COLUMNS = ("labels", "label", "label_ids")
+IGNORED_LABEL = -100
+
+
+def check_forget_set(forget_dataset: Any, snapshot_strategy: str) -> None:
+    """
+    Raises:
+        ValueError: The forget set is empty, or has no length where an interval is an epoch.
+    """
+    if forget_dataset is None:
+        raise ValueError("`forget_dataset` is None; pass the examples to forget.")
+    if not isinstance(forget_dataset, Sized):
+        if snapshot_strategy == "epoch":
+            raise ValueError(
+                "`forget_dataset` has no length, so an epoch has no end; use `snapshot_strategy='steps'` with "
+                "`snapshot_steps`, or a sized dataset."
+            )
+        return
+    if len(forget_dataset) == 0:
+        raise ValueError("`forget_dataset` is empty; there is nothing to forget.")
+
+
+def check_labels(forget_dataset: Any, model: nn.Module) -> None:
+    """
+    For classification models, looks whether every label of the forget set is one of the model's classes.
+
+    Raises:
+        ValueError: A label is not; the message says which, and where.
+    """
+    config = getattr(model, "config", None)
+    classes = getattr(config, "num_labels", None)
+    single_label = getattr(config, "problem_type", None) in (None, "single_label_classification")
+    if "Classification" not in type(model).__name__ or not classes or classes < 2 or not single_label:
+        return
+    for index, labels in enumerate(_labels(forget_dataset)):
+        wrong = labels[(labels != IGNORED_LABEL) & ((labels < 0) | (labels >= classes))]
+        if wrong.size:
+            raise ValueError(
+                f"`forget_dataset` has the label {wrong.flat[0]} at index {index}, but the model knows the classes "
+                f"0..{classes - 1}."
+            )
+
+
+def _labels(dataset: Any) -> Iterator[np.ndarray]:
+    """Integer labels of a dataset, one array for each example; none if it has no such labels or no length."""
+    if not hasattr(dataset, "__len__"):
+        return
+    columns = getattr(dataset, "column_names", None)
+    if isinstance(columns, list):
+        name = next((name for name in LABEL_COLUMNS if name in columns), None)
+        # The plain column, so that no image is decoded and no transform runs.
+        values: Any = [] if name is None else dataset.with_format(None)[name]
+    else:
+        values = (_label_of(dataset[index]) for index in range(len(dataset)))
+    for value in values:
+        if value is not None and np.issubdtype(np.asarray(value).dtype, np.integer):
+            yield np.atleast_1d(np.asarray(value))
+
+
+def _label_of(example: Any) -> Any:
+    if not isinstance(example, Mapping):
+        return None
+    return next((example[name] for name in LABEL_COLUMNS if name in example), None)
+
+
+def check_evaluation_sets(rules: Sequence[StoppingRule], evaluation_sets: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        ValueError: A rule needs an evaluation set that was not given, or one is empty.
+    """
+    for rule in rules:
+        for split in rule.splits:
+            if split not in evaluation_sets:
+                raise ValueError(
+                    f"`eval_dataset` has no set called {split!r}, which {rule} needs; there are "
+                    f"{sorted(evaluation_sets)}. A single dataset counts as 'held_out'."
+                )
+    for name, dataset in evaluation_sets.items():
+        if isinstance(dataset, Sized) and len(dataset) == 0:
+            raise ValueError(f"`eval_dataset[{name!r}]` is empty.")
+
+
+def check_output_dir(output_dir: str | os.PathLike | None) -> None:
+    """
+    Raises:
+        ValueError: Nothing can be written there.
+    """
+    path = os.path.abspath(os.fspath(output_dir or "."))
+    try:
+        os.makedirs(path, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path):
+            return
+    except OSError as error:
+        raise ValueError(f"`output_dir` cannot be written to, got `{output_dir}` ({error.strerror}).") from error
+
+
+__all__ = ["check_evaluation_sets", "check_forget_set", "check_labels", "check_output_dir"]

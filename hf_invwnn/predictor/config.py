@@ -1,0 +1,98 @@
+"""The configuration of a past-weight predictor: everything needed to rebuild, train and explain it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+
+PARAMETER_KINDS = ("conv", "linear", "bias")
+TRAJECTORY_SCALES = ("none", "weight")
+
+
+class InvWNNConfig(PreTrainedConfig):
+    r"""
+    Configuration of an [`InvWNNModel`]. The defaults are the network of the paper.
+
+    Args:
+        num_snapshots (`int`, defaults to 15):
+            K, the number of snapshots in a trajectory. At least 2.
+        rewind_epochs (`int`, *optional*):
+            U, how many epochs before the oldest snapshot the predicted weight lies. `None` where it is not known, as
+            for the authors' weights.
+        hidden_size (`int`, defaults to 128):
+            Width of the first two dense layers of each stream, and of the activation network's output.
+        activation_size (`int`, defaults to 8):
+            Width of the hidden layer inside the activation network.
+        stream_size (`int`, defaults to 64):
+            Width of a stream's last layer.
+        negative_slope (`float`, defaults to 0.3):
+            Slope of the leaky ReLUs below zero (0.3 is what Keras takes).
+        newest_first (`bool`, defaults to `True`):
+            Whether the network sees the trajectory backwards in time. Callers always pass it oldest first.
+        trajectory_scale (`str`, defaults to `"none"`):
+            `"none"` shows the network the raw weights, as the paper does. `"weight"` subtracts the oldest snapshot and
+            divides by the weight's own largest displacement from it, so that the prediction moves and scales with the
+            weights; a weight that did not move is predicted not to have moved.
+        residual_range (`float`, defaults to 1.0):
+            The largest residual the network can express, in units of `trajectory_scale`: the final tanh is multiplied
+            by it.
+        kernel_penalty (`float`, defaults to 1e-6), bias_penalty (`float`, defaults to 0.1):
+            Weights of the L1 penalties in the training loss (eq. 7 of the paper).
+        initializer_scale (`float`, defaults to 0.1):
+            Scale of the variance-scaling initialisation (fan-in, uniform).
+
+    Raises:
+        ValueError: A value is out of its range; the message names it.
+    """
+
+    model_type = "invwnn"
+
+    def __init__(
+        self,
+        num_snapshots: int = 15,
+        rewind_epochs: int | None = None,
+        hidden_size: int = 128,
+        activation_size: int = 8,
+        stream_size: int = 64,
+        negative_slope: float = 0.3,
+        newest_first: bool = True,
+        trajectory_scale: str = "none",
+        residual_range: float = 1.0,
+        kernel_penalty: float = 1e-6,
+        bias_penalty: float = 0.1,
+        initializer_scale: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        if num_snapshots < 2:
+            raise ValueError(f"`num_snapshots` must be at least 2, got {num_snapshots}.")
+        if rewind_epochs is not None and rewind_epochs < 1:
+            raise ValueError(f"`rewind_epochs` must be at least 1, or None if unknown, got {rewind_epochs}.")
+        for name, size in (
+            ("hidden_size", hidden_size),
+            ("activation_size", activation_size),
+            ("stream_size", stream_size),
+        ):
+            if size < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {size}.")
+        if trajectory_scale not in TRAJECTORY_SCALES:
+            raise ValueError(f"`trajectory_scale` must be one of {TRAJECTORY_SCALES}, got {trajectory_scale!r}.")
+        if residual_range <= 0:
+            raise ValueError(f"`residual_range` must be positive, got {residual_range}.")
+        self.num_snapshots = num_snapshots
+        self.rewind_epochs = rewind_epochs
+        self.hidden_size = hidden_size
+        self.activation_size = activation_size
+        self.stream_size = stream_size
+        self.negative_slope = negative_slope
+        self.newest_first = newest_first
+        self.trajectory_scale = trajectory_scale
+        self.residual_range = residual_range
+        self.kernel_penalty = kernel_penalty
+        self.bias_penalty = bias_penalty
+        self.initializer_scale = initializer_scale
+        super().__init__(**kwargs)
+
+
+__all__ = ["InvWNNConfig", "PARAMETER_KINDS", "TRAJECTORY_SCALES"]

@@ -1,0 +1,198 @@
+"""InvWNN as a Hugging Face model: three networks, one for each kind of parameter, behind `from_pretrained`."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from transformers import AutoConfig, AutoModel, PreTrainedModel
+from transformers.utils import ModelOutput
+
+from .base import check_trajectory
+from .config import PARAMETER_KINDS, InvWNNConfig
+from .network import InvWNNNetwork, variance_scaling_
+
+
+@dataclass
+class InvWNNOutput(ModelOutput):
+    """
+    What [`InvWNNModel.forward`] returns.
+
+    Args:
+        loss (`torch.Tensor`, *optional*): Eq. 7 and its penalties, a scalar; only where `labels` were given.
+        residual (`torch.Tensor` of shape `(N,)`): `theta^{t-U} - theta^t`.
+        past (`torch.Tensor` of shape `(N,)`): `theta^{t-U}`.
+    """
+
+    loss: torch.Tensor | None = None
+    residual: torch.Tensor | None = None
+    past: torch.Tensor | None = None
+
+
+class InvWNNModel(PreTrainedModel):
+    r"""
+    Predicts what a weight was U epochs ago from its last K values, elementwise (Jang, Kim and Youn, "Learning to
+    Rewind via Iterative Prediction of Past Weights for Practical Unlearning", AAAI 2025):
+
+        theta^{t-U} = theta^t + InvWNN(W, dW),   W = [theta^t .. theta^{t+K-1}]
+
+    Trajectories are always passed oldest snapshot first; the residual belongs to the oldest one.
+    """
+
+    config_class = InvWNNConfig
+    base_model_prefix = ""
+    main_input_name = "trajectory"
+
+    # Trajectories predicted at once: large enough to fill two cores, small enough for the cache.
+    block_size = 8192
+
+    def __init__(self, config: InvWNNConfig) -> None:
+        super().__init__(config)
+        self.networks = nn.ModuleDict({kind: InvWNNNetwork(config) for kind in PARAMETER_KINDS})
+        self.post_init()
+
+    @property
+    def num_snapshots(self) -> int:
+        return self.config.num_snapshots
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Linear):
+            variance_scaling_(module.weight, self.config.initializer_scale)
+            nn.init.zeros_(module.bias)
+
+    def forward(
+        self, trajectory: torch.Tensor, kind: str, labels: torch.Tensor | None = None, return_dict: bool | None = None
+    ) -> InvWNNOutput:
+        r"""
+        Predicts the past of N weights of one kind, with gradients.
+
+        Args:
+            trajectory (`torch.Tensor` of shape `(N, K)`): The last K values of each weight, oldest first.
+            kind (`str`): `"conv"`, `"linear"` or `"bias"`.
+            labels (`torch.Tensor` of shape `(N,)`, *optional*): The true `theta^{t-U}`.
+
+        Returns:
+            [`InvWNNOutput`], with a loss if there are labels:
+            `mean |past - labels| + kernel_penalty * sum |kernels| + bias_penalty * sum |biases|` (eq. 7).
+
+        Raises:
+            ValueError: The kind is unknown or the trajectory has another number of snapshots.
+        """
+        if trajectory.ndim != 2:
+            raise ValueError(f"`trajectory` must have the shape (N, K), got {tuple(trajectory.shape)}.")
+        check_trajectory(trajectory.T, kind, self.num_snapshots)
+        oldest = trajectory[:, 0]
+        shown, unit = self._normalized(trajectory)
+        if self.config.newest_first:
+            shown = shown.flip(-1)
+        residual = self.networks[kind](shown)
+        if unit is not None:
+            residual = residual * unit
+        past = oldest + residual
+        loss = None
+        if labels is not None:
+            loss = (past - labels).abs().mean() + self.penalty(kind)
+        return InvWNNOutput(loss=loss, residual=residual, past=past)
+
+    def _normalized(self, trajectory: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What the network sees of `(N, K)`, and the unit `(N,)` of its residual (`None` for 1)."""
+        if self.config.trajectory_scale == "none":
+            return trajectory, None
+        displacement = trajectory - trajectory[:, :1]
+        unit = displacement.abs().amax(dim=-1)
+        # A weight that stood still has unit 0, which makes its residual 0 whatever the network says.
+        return displacement / unit.clamp_min(torch.finfo(unit.dtype).tiny).unsqueeze(-1), unit
+
+    def penalty(self, kind: str) -> torch.Tensor:
+        """The L1 penalties of eq. 7 for the network of one kind."""
+        kernels = torch.zeros((), device=self.device)
+        biases = torch.zeros((), device=self.device)
+        for name, parameter in self.networks[kind].named_parameters():
+            if name.endswith("bias"):
+                biases = biases + parameter.abs().sum()
+            else:
+                kernels = kernels + parameter.abs().sum()
+        return self.config.kernel_penalty * kernels + self.config.bias_penalty * biases
+
+    @torch.no_grad()
+    def predict_residual(self, trajectory: torch.Tensor, kind: str) -> torch.Tensor:
+        r"""
+        Residual of a whole parameter, in blocks of `block_size` weights.
+
+        Args:
+            trajectory (`torch.Tensor` of shape `(K, *shape)`): K snapshots, oldest first, any float dtype and device.
+            kind (`str`): `"conv"`, `"linear"` or `"bias"`.
+
+        Returns:
+            `torch.Tensor` of shape `(*shape)`: `theta^{t-U} - theta^t`, in the predictor's dtype.
+
+        Raises:
+            ValueError: The kind is unknown or the trajectory has another number of snapshots.
+        """
+        check_trajectory(trajectory, kind, self.num_snapshots)
+        flat = trajectory.reshape(self.num_snapshots, -1)
+        residual = torch.empty(flat.shape[1], dtype=self.dtype, device=trajectory.device)
+        for start in range(0, flat.shape[1], self.block_size):
+            block = flat[:, start : start + self.block_size].T.to(self.device, self.dtype)
+            residual[start : start + self.block_size] = self(block, kind).residual
+        return residual.reshape(trajectory.shape[1:])
+
+    def predict_past(self, trajectory: torch.Tensor, kind: str) -> torch.Tensor:
+        r"""
+        `theta^{t-U}` of a whole parameter: `(K, *shape) -> (*shape)`, in the dtype of the trajectory.
+
+        Takes and raises what [`~InvWNNModel.predict_residual`] does.
+        """
+        residual = self.predict_residual(trajectory, kind)
+        return (trajectory[0].to(residual.dtype) + residual).to(trajectory.dtype)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """
+        Loads a predictor from a folder or the Hub, whole or not at all: safetensors only.
+
+        Takes what `PreTrainedModel.from_pretrained` takes.
+
+        Raises:
+            ValueError: The weights file is truncated, or a weight is missing, unexpected, misshapen or not finite; the
+                message names it.
+            OSError: There is no `model.safetensors` (pickled weights are never read).
+        """
+        if kwargs.get("use_safetensors", True) is not True:
+            raise ValueError("`use_safetensors` must stay True: a predictor is never read from pickled weights.")
+        kwargs["use_safetensors"] = True
+        with_loading_info = kwargs.pop("output_loading_info", False)
+        kwargs["ignore_mismatched_sizes"] = True  # so that the message below names every one of them
+        try:
+            loaded: Any = super().from_pretrained(
+                pretrained_model_name_or_path, *args, output_loading_info=True, **kwargs
+            )
+        except SafetensorError as error:
+            raise ValueError(
+                f"The weights of the predictor `{os.fspath(pretrained_model_name_or_path)}` are damaged ({error}). "
+                "Save or download them again."
+            ) from error
+        model, info = loaded
+        model._refuse_incomplete(info, os.fspath(pretrained_model_name_or_path))
+        return (model, info) if with_loading_info else model
+
+    def _refuse_incomplete(self, info: dict[str, Any], source: str) -> None:
+        problems = {
+            "missing": sorted(info["missing_keys"]),
+            "unexpected": sorted(info["unexpected_keys"]),
+            "misshapen": sorted(str(key[0]) for key in info["mismatched_keys"]),
+            "not finite": [name for name, value in self.named_parameters() if not value.isfinite().all()],
+        }
+        found = "; ".join(f"{what}: {', '.join(names)}" for what, names in problems.items() if names)
+        if found:
+            raise ValueError(f"`{source}` does not hold the weights its config.json asks for. {found}.")
+
+
+AutoConfig.register("invwnn", InvWNNConfig, exist_ok=True)
+AutoModel.register(InvWNNConfig, InvWNNModel, exist_ok=True)
+
+__all__ = ["InvWNNModel", "InvWNNOutput"]

@@ -1,0 +1,222 @@
+"""`InvWNNUnlearner`: a `Trainer` whose `train()` makes a model forget."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import nn
+from transformers import Trainer
+from transformers.trainer_utils import TrainOutput, get_last_checkpoint
+from transformers.utils import logging
+
+from .accuracy import classification_accuracy, most_likely_class
+from .callbacks import UnlearningCallback
+from .checkpoint import check_checkpoint
+from .inputs import check_evaluation_sets, check_forget_set, check_labels, check_output_dir
+from .normalization import frozen_statistics
+from .predictor import BASE_PREDICTOR, InvWNNModel, PastWeightPredictor
+from .stopping import StoppingRule, UATarget, UnseenLoss, UtilityFloor
+from .training_args import UnlearningArguments
+from .trajectory import Trajectory, select_parameters
+
+
+logger = logging.get_logger(__name__)
+
+
+class InvWNNUnlearner(Trainer):
+    r"""
+    Makes a model forget given examples from those examples alone, by "Learning to Rewind via Iterative Prediction of
+    Past Weights for Practical Unlearning" (Jang, Kim and Youn, AAAI 2025). `train()` fine-tunes on the forget set,
+    records every tracked parameter, predicts what it was before, puts that in, and repeats until a stopping rule holds
+    or `num_rewinds` are done. The model then has the weights of the last good point; `save_model` and the rest are the
+    Trainer's.
+
+    Args:
+        model (`PreTrainedModel` or `nn.Module`): The trained model; changed in place by `train()`.
+        args ([`UnlearningArguments`]): How to rewind and when to stop.
+        forget_dataset (`datasets.Dataset` or sized `torch.utils.data.Dataset`): D_f, as in training. An unsized one
+            works with `snapshot_strategy="steps"`.
+        eval_dataset (`Dataset` or `dict[str, Dataset]`, *optional*): Evaluated after every rewind, in addition to the
+            forget set. A single one is the held-out set, of examples the model has never seen; in a dictionary the
+            held-out set is the one called `"held_out"`.
+        forget_eval_dataset (`Dataset`, *optional*): D_f with test-time transforms; `forget_dataset` by default.
+        predictor ([`PastWeightPredictor`] or `str`, *optional*): The predictor, or the folder or Hub id of one.
+            `BASE_PREDICTOR` by default.
+        stopping_rules (`Sequence[StoppingRule]`, *optional*): Rules of your own, beside those the arguments ask for.
+        trainer_kwargs: The other arguments of [`~transformers.Trainer`]: `data_collator`, `processing_class`,
+            `compute_loss_func`, `compute_metrics` (must return `"accuracy"` where UA is wanted), `callbacks`, ...
+
+    Attributes:
+        history (`list[dict[str, float]]`): The measured points, the starting one first: rewind, step, seconds, UA and
+            the losses and accuracies of every evaluation set.
+        stop_reason (`str`): Why the last `train()` ended.
+
+    Raises:
+        ValueError, TypeError: An argument cannot work; the message names it. The model is unchanged.
+    """
+
+    args: UnlearningArguments
+
+    def __init__(
+        self,
+        model: nn.Module,
+        args: UnlearningArguments,
+        forget_dataset: Any,
+        eval_dataset: Any = None,
+        forget_eval_dataset: Any = None,
+        predictor: PastWeightPredictor | str | os.PathLike | None = None,
+        stopping_rules: Sequence[StoppingRule] = (),
+        **trainer_kwargs: Any,
+    ) -> None:
+        if not isinstance(args, UnlearningArguments):
+            raise TypeError(f"`args` must be UnlearningArguments, got {type(args).__name__}.")
+        for name in ("train_dataset", "model_init"):
+            if name in trainer_kwargs:
+                raise TypeError(
+                    f"`{name}` has no place here: pass the trained model as `model`, D_f as `forget_dataset`."
+                )
+        check_forget_set(forget_dataset, args.snapshot_strategy)
+        check_labels(forget_dataset, model)
+        evaluation_sets = _evaluation_sets(forget_dataset, eval_dataset, forget_eval_dataset)
+        tracked = select_parameters(model, args.tracked_parameters)
+        self.predictor = _load_predictor(predictor, args.num_snapshots)
+        rules = [*_rules(args, evaluation_sets), *stopping_rules]
+        check_evaluation_sets(rules, evaluation_sets)
+        check_output_dir(args.output_dir)
+
+        if trainer_kwargs.get("compute_metrics") is None:
+            trainer_kwargs |= {
+                "compute_metrics": classification_accuracy,
+                "preprocess_logits_for_metrics": most_likely_class,
+            }
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=forget_dataset,
+            eval_dataset=evaluation_sets,
+            **trainer_kwargs,
+        )
+        if isinstance(self.predictor, nn.Module):
+            self.predictor.to(args.device)
+        device = "cpu" if args.trajectory_device == "cpu" else None
+        self.unlearning = UnlearningCallback(
+            Trajectory(tracked, args.num_snapshots, args.trajectory_dtype, device),
+            self.predictor,
+            rules,
+            measure=self.measure,
+            report=self.log,
+        )
+        self.add_callback(self.unlearning)
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        return self.unlearning.history
+
+    @property
+    def stop_reason(self) -> str | None:
+        return self.unlearning.stop_reason
+
+    def measure(self, splits: Sequence[str] | None = None) -> dict[str, float]:
+        """Evaluates the model as it is on the named evaluation sets, on all of them by default."""
+        assert isinstance(self.eval_dataset, dict)
+        names = self.eval_dataset if splits is None else splits
+        return self.evaluate({name: self.eval_dataset[name] for name in names})
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
+        """
+        Unlearns; takes and returns what [`~transformers.Trainer.train`] does.
+
+        Interrupted from the keyboard, it puts the last good weights into the model and saves them before the
+        interruption goes on its way.
+
+        Raises:
+            DamagedCheckpoint: `resume_from_checkpoint` is incomplete, truncated or pickled.
+        """
+        self.unlearning.resume_from = self._checkpoint_folder(resume_from_checkpoint)
+        model = self.accelerator.unwrap_model(self.model)
+        with ExitStack() as contexts:
+            contexts.enter_context(_only_trainable(model, self.unlearning.trajectory.parameters))
+            if self.args.freeze_normalization:
+                contexts.enter_context(frozen_statistics(model))
+            try:
+                return super().train(self.unlearning.resume_from, *args, **kwargs)
+            except KeyboardInterrupt:
+                self.unlearning.restore_last_good()
+                self.save_model()
+                logger.warning(f"Interrupted; the last good weights are saved in `{self.args.output_dir}`.")
+                raise
+
+    def _checkpoint_folder(self, resume_from_checkpoint: str | bool | None) -> str | None:
+        """The folder to resume from, looked through before the model is touched."""
+        if not resume_from_checkpoint:
+            return None
+        folder = (
+            get_last_checkpoint(str(self.args.output_dir))
+            if resume_from_checkpoint is True
+            else str(resume_from_checkpoint)
+        )
+        if folder is None:
+            raise ValueError(f"`resume_from_checkpoint`: there is no checkpoint in `{self.args.output_dir}`.")
+        check_checkpoint(folder)
+        return folder
+
+
+def _evaluation_sets(forget_dataset: Any, eval_dataset: Any, forget_eval_dataset: Any) -> dict[str, Any]:
+    sets = dict(eval_dataset) if isinstance(eval_dataset, Mapping) else {}
+    if eval_dataset is not None and not sets:
+        sets["held_out"] = eval_dataset
+    if "forget" in sets:
+        raise ValueError("`eval_dataset` may not have a set called 'forget'; pass it as `forget_eval_dataset`.")
+    forget = forget_dataset if forget_eval_dataset is None else forget_eval_dataset
+    # An endless stream cannot be evaluated; without rules that need it the run goes on without.
+    return {"forget": forget, **sets} if isinstance(forget, Sized) else sets
+
+
+def _load_predictor(predictor: PastWeightPredictor | str | os.PathLike | None, num_snapshots: int) -> Any:
+    if predictor is None or isinstance(predictor, (str, os.PathLike)):
+        predictor = InvWNNModel.from_pretrained(BASE_PREDICTOR if predictor is None else predictor)
+    if not isinstance(predictor, PastWeightPredictor):
+        raise TypeError(
+            f"`predictor` must be a PastWeightPredictor, a folder or a Hub id, got {type(predictor).__name__}."
+        )
+    if predictor.num_snapshots not in (None, num_snapshots):
+        raise ValueError(
+            f"`predictor` was made for K = {predictor.num_snapshots} snapshots, but `num_snapshots` is "
+            f"{num_snapshots}; set `num_snapshots={predictor.num_snapshots}`."
+        )
+    if isinstance(predictor, nn.Module):
+        predictor.eval().requires_grad_(False)
+    return predictor
+
+
+def _rules(args: UnlearningArguments, evaluation_sets: Mapping[str, Any]) -> list[StoppingRule]:
+    rules: list[StoppingRule] = []
+    if args.target_ua is not None:
+        size = len(evaluation_sets["forget"]) if "forget" in evaluation_sets else 1
+        rules.append(UATarget(args.target_ua, tolerance=max(args.ua_tolerance, 100 / size)))
+    if args.stop_at_unseen_loss:
+        rules.append(UnseenLoss())
+    if args.min_utility is not None:
+        split = args.utility_metric.removeprefix("eval_").rpartition("_")[0]
+        rules.append(UtilityFloor(args.utility_metric, args.min_utility, splits=(split,)))
+    return rules
+
+
+@contextmanager
+def _only_trainable(model: nn.Module, tracked: Mapping[str, nn.Parameter]) -> Iterator[None]:
+    """Parameters that are not rewound must not learn the forget set either."""
+    chosen = {id(parameter) for parameter in tracked.values()}
+    held = [p for p in model.parameters() if p.requires_grad and id(p) not in chosen]
+    for parameter in held:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in held:
+            parameter.requires_grad_(True)
+
+
+__all__ = ["InvWNNUnlearner"]
