@@ -1,0 +1,94 @@
+"""The command line: `hf-invwnn demo` and `hf-invwnn convert-keras`."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+
+EXIT_BAD_INPUT = 2
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """The parser, with one function to run for each command."""
+    parser = argparse.ArgumentParser(
+        prog="hf-invwnn",
+        description="Make a trained model forget given examples from those examples alone.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=version("hf-invwnn"))
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_demo(commands)
+    _add_convert_keras(commands)
+    return parser
+
+
+def _add_demo(commands: argparse._SubParsersAction) -> None:
+    summary = "Train, retrain and unlearn a small ViT on scikit-learn's digits; no download, two minutes at most."
+    demo = commands.add_parser(
+        "demo", help=summary, description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    demo.add_argument("--output_dir", default="invwnn-demo", help="folder for results.json, curves.png and the model")
+    demo.add_argument("--seed", type=int, default=0, help="seed of the split, the noise and the training")
+    demo.add_argument(
+        "--predictor", default=None, help="folder or Hub id of a predictor; the one in the package if not given"
+    )
+    demo.set_defaults(run=_demo)
+
+
+def _add_convert_keras(commands: argparse._SubParsersAction) -> None:
+    summary = "Turn the HDF5 weights of the paper's authors into a predictor that from_pretrained loads."
+    convert = commands.add_parser("convert-keras", help=summary, description=summary)
+    for kind in ("conv", "linear", "bias"):
+        convert.add_argument(
+            f"--{kind}", required=True, metavar="F", help=f"HDF5 file of the network for {kind} parameters"
+        )
+    convert.add_argument("--output_dir", required=True, metavar="D", help="folder to save the predictor to")
+    convert.set_defaults(run=_convert_keras)
+
+
+def _demo(options: argparse.Namespace) -> None:
+    from .demo import run_demo
+
+    run_demo(options.output_dir, seed=options.seed, predictor=options.predictor)
+
+
+def _convert_keras(options: argparse.Namespace) -> None:
+    from .inputs import check_output_dir
+    from .predictor import convert_keras
+
+    check_output_dir(options.output_dir)
+    model = convert_keras(options.conv, options.linear, options.bias)
+    model.save_pretrained(options.output_dir)
+    logging.getLogger("hf_invwnn").info("The predictor is in %s.", options.output_dir)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """
+    Runs one command.
+
+    Args:
+        arguments (`Sequence[str]`, *optional*): The words after `hf-invwnn`; those of the process by default.
+
+    Returns:
+        `int`: 0, or 2 after bad input and 130 after ctrl-C, with a message on the standard error.
+    """
+    options = build_parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    logging.getLogger("hf_invwnn").setLevel(logging.INFO)
+    try:
+        options.run(options)
+    except (ValueError, FileNotFoundError, ImportError) as error:
+        sys.stderr.write(f"hf-invwnn {options.command}: {error}\n")
+        return EXIT_BAD_INPUT
+    except KeyboardInterrupt:
+        sys.stderr.write(f"hf-invwnn {options.command}: interrupted\n")
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

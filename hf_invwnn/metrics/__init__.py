@@ -1,0 +1,25 @@
+"""How well a model has forgotten: pure functions of arrays, and the same as `evaluate` modules."""
+
+from __future__ import annotations
+
+from .loading import METRICS, load, metric_path
+from .loss_auc import loss_auc
+from .membership_inference import membership_inference
+from .per_example import PerExample, per_example
+from .retraining_distance import retraining_distance
+from .summary import unlearning_report
+from .unlearning_accuracy import unlearning_accuracy
+
+
+__all__ = [
+    "METRICS",
+    "PerExample",
+    "load",
+    "loss_auc",
+    "membership_inference",
+    "metric_path",
+    "per_example",
+    "retraining_distance",
+    "unlearning_accuracy",
+    "unlearning_report",
+]

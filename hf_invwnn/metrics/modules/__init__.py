@@ -1,0 +1,1 @@
+"""Scripts for `evaluate.load`, which copies each one on its own: they import from the installed package only."""

@@ -1,0 +1,8 @@
+"""From results to what people look at: a table and a picture of the curves. Knows nothing of trainers."""
+
+from .curves import plot_curves
+from .results import read_results, write_results
+from .table import markdown_table, results_table
+
+
+__all__ = ["markdown_table", "plot_curves", "read_results", "results_table", "write_results"]

@@ -1,0 +1,30 @@
+"""Forget sets: each scenario parts a dataset into what is forgotten and what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from .class_removal import class_removal
+from .given_indices import given_indices
+from .label_noise import CLEAN_LABEL_COLUMN, label_noise
+from .random_subset import random_subset
+from .splits import UnlearningSplits, hash_indices
+
+
+SCENARIOS: dict[str, Callable[..., UnlearningSplits]] = {
+    "random_subset": random_subset,
+    "class_removal": class_removal,
+    "label_noise": label_noise,
+    "given_indices": given_indices,
+}
+
+__all__ = [
+    "CLEAN_LABEL_COLUMN",
+    "SCENARIOS",
+    "UnlearningSplits",
+    "class_removal",
+    "given_indices",
+    "hash_indices",
+    "label_noise",
+    "random_subset",
+]

@@ -1,0 +1,91 @@
+"""Forget a whole class."""
+
+from __future__ import annotations
+
+from numbers import Integral
+
+import numpy as np
+from datasets import Dataset
+
+from .arguments import check_datasets, check_fraction, check_seed
+from .held_out import draw, without
+from .labels import integer_labels
+from .splits import UnlearningSplits
+
+
+def class_removal(
+    train: Dataset,
+    test: Dataset,
+    *,
+    label: int | str,
+    validation_fraction: float = 0.1,
+    seed: int = 0,
+    label_column: str = "label",
+) -> UnlearningSplits:
+    """
+    Forgets every training example of one class. The class leaves the validation and the test set as well.
+
+    Validation examples are carved out of the other classes first, so all of the forgotten class's examples are in D_f;
+    `train` of the result is what remains. Labels keep their ids: no class is renumbered. The seed decides the
+    validation set alone, and through it the positions (hence the hash) of D_f in the remaining `train`.
+
+    Args:
+        train (`Dataset`): All training examples.
+        test (`Dataset`): Test examples; those of the class are dropped.
+        label (`int` or `str`): The class, by id, or by name where `label_column` is a `ClassLabel`.
+        validation_fraction (`float`, *optional*, defaults to 0.1): Share of the other classes' training examples to
+            hold out, in [0, 1); 0 leaves the validation set empty.
+        seed (`int`, *optional*, defaults to 0): Seeds the numpy generator that draws the validation set.
+        label_column (`str`, *optional*, defaults to `"label"`): Column of the class ids.
+
+    Returns:
+        [`UnlearningSplits`].
+
+    Raises:
+        TypeError: An argument of another type.
+        ValueError: No such class in `train`, no other class in `train` or `test`, a share out of its interval, or no
+            usable `label_column`.
+    """
+    check_datasets(train, test, label_column)
+    check_fraction(validation_fraction, "validation_fraction", allow_zero=True)
+    check_seed(seed)
+    class_id = _class_id(train, label, label_column)
+    of_class = integer_labels(train, label_column, "train") == class_id
+    if not of_class.any() or of_class.all():
+        how_many = "all" if of_class.all() else "none"
+        raise ValueError(
+            f"`label` {label!r} must be the class of some of `train`, but {how_many} of it is of that class."
+        )
+    other_test = np.flatnonzero(integer_labels(test, label_column, "test") != class_id)
+    if len(other_test) == 0:
+        raise ValueError(f"`test` has no example of another class than `label` {label!r}: it would be empty.")
+
+    rng = np.random.default_rng(seed)
+    held_out = draw(np.flatnonzero(~of_class), validation_fraction, rng, "validation_fraction")
+    remaining = without(len(train), held_out)
+    return UnlearningSplits.from_indices(
+        train.select(remaining),
+        np.flatnonzero(of_class[remaining]),
+        validation=train.select(held_out),
+        test=test.select(other_test),
+        scenario="class_removal",
+        seed=int(seed),
+        label_column=label_column,
+        settings={"label": class_id, "validation_fraction": float(validation_fraction)},
+    )
+
+
+def _class_id(train: Dataset, label: int | str, label_column: str) -> int:
+    names = getattr(train.features[label_column], "names", None)
+    if isinstance(label, str):
+        if names is None:
+            raise ValueError(f"`label` {label!r} is a name, but `{label_column}` holds plain integers; give the id.")
+        if label not in names:
+            raise ValueError(f"`label` {label!r} is no class of `{label_column}`; its classes are {names}.")
+        return names.index(label)
+    if isinstance(label, bool) or not isinstance(label, Integral):
+        raise TypeError(f"`label` must be a class id or name, got {label!r}.")
+    return int(label)
+
+
+__all__ = ["class_removal"]

@@ -1,0 +1,42 @@
+"""Validation data that the model never saw: carved out of the training set before anything else is drawn."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def draw(candidates: np.ndarray, fraction: float, rng: np.random.Generator, what: str) -> np.ndarray:
+    """
+    Draws a share of the candidates without replacement.
+
+    Args:
+        candidates (`np.ndarray` of shape `(N,)`): Indices to draw from.
+        fraction (`float`): In 0..1; the count is rounded to the nearest integer (halves to the even one).
+        rng (`np.random.Generator`): Advanced by one draw, unless the fraction is 0.
+        what (`str`): The argument that the fraction came from, for the error.
+
+    Returns:
+        `np.ndarray` of shape `(round(fraction * N),)`, sorted.
+
+    Raises:
+        ValueError: A fraction above 0 that comes to no example, or to all of them.
+    """
+    count = round(fraction * len(candidates))
+    if fraction == 0:
+        return candidates[:0]
+    if count in (0, len(candidates)):
+        raise ValueError(
+            f"`{what}` of {fraction} makes {count} of {len(candidates)} examples: some must be drawn and some must be "
+            "left; choose another share or give more examples."
+        )
+    return np.sort(rng.choice(candidates, size=count, replace=False))
+
+
+def without(num_examples: int, held_out: np.ndarray) -> np.ndarray:
+    """The indices of `range(num_examples)` that are not in `held_out`, in order."""
+    keep = np.ones(num_examples, dtype=bool)
+    keep[held_out] = False
+    return np.flatnonzero(keep)
+
+
+__all__ = ["draw", "without"]

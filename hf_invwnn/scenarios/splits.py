@@ -1,0 +1,199 @@
+"""Who is forgotten and who is kept: the datasets of one unlearning experiment, and the record that identifies them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+
+from .arguments import checked_indices
+from .held_out import without
+from .storage import RECORD_NAME, read_splits, write_splits
+
+
+FORMAT_VERSION = 1
+_RECORDED = ("format_version", "scenario", "seed", "label_column", "settings", "counts", "sha256", "forget_indices")
+
+
+def hash_indices(indices: Iterable[int]) -> str:
+    """
+    SHA-256, in hexadecimal, of forget indices.
+
+    The bytes hashed are the indices sorted ascending, each as a little-endian signed 64-bit integer, and nothing else.
+    It says that two runs forgot the same rows. It hides the rows only while there are too many possible sets to try:
+    anybody can find a single index again by hashing every one.
+
+    Args:
+        indices (`Iterable[int]`): In any order.
+    """
+    return hashlib.sha256(np.sort(np.fromiter(indices, dtype="<i8")).tobytes()).hexdigest()
+
+
+@dataclass(frozen=True, eq=False)
+class UnlearningSplits:
+    """
+    The datasets of one unlearning experiment. `train` is what the model is trained on, `forget` and `retain` part it.
+
+    Build it with one of the scenarios or with [`UnlearningSplits.from_indices`].
+
+    Args:
+        train (`Dataset`): D_f u D_r, exactly what the model to unlearn was or will be trained on.
+        forget (`Dataset`): D_f, the rows `forget_indices` of `train`, in the order of `train`.
+        retain (`Dataset`): D_r, all other rows of `train`, in the order of `train`.
+        validation (`Dataset`): Examples the model was not trained on, to choose hyper-parameters by; may be empty.
+        test (`Dataset`): Examples the model was not trained on, to report results on.
+        forget_indices (`tuple[int, ...]`): Rows of `train`, sorted ascending.
+        seed (`int`, *optional*): Seed of every draw; `None` where nothing was drawn.
+        scenario (`str`): Name of the scenario that made them.
+        label_column (`str`, *optional*, defaults to `"label"`): Column of the class ids.
+        settings (`Mapping[str, Any]`, *optional*): Other arguments of the scenario, as JSON types. They are saved but
+            never published: the name of a forgotten class may be that of a person.
+
+    Raises:
+        ValueError: `forget_indices` are not sorted, not in `train`, or do not fit `forget` and `retain`.
+    """
+
+    train: Dataset
+    forget: Dataset
+    retain: Dataset
+    validation: Dataset
+    test: Dataset
+    forget_indices: tuple[int, ...]
+    seed: int | None
+    scenario: str
+    label_column: str = "label"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if tuple(self.forget_indices) != checked_indices(self.forget_indices, len(self.train), "forget_indices"):
+            raise ValueError("`forget_indices` must be sorted ascending; `from_indices` sorts them.")
+        expected = (len(self.forget_indices), len(self.train) - len(self.forget_indices))
+        if (len(self.forget), len(self.retain)) != expected:
+            raise ValueError(
+                f"`forget` and `retain` must hold {expected[0]} and {expected[1]} examples, as `forget_indices` says, "
+                f"got {len(self.forget)} and {len(self.retain)}; `from_indices` makes both."
+            )
+
+    @classmethod
+    def from_indices(
+        cls,
+        train: Dataset,
+        forget_indices: Iterable[int],
+        *,
+        validation: Dataset,
+        test: Dataset,
+        scenario: str,
+        seed: int | None = None,
+        label_column: str = "label",
+        settings: Mapping[str, Any] | None = None,
+    ) -> UnlearningSplits:
+        """
+        Parts `train` into D_f and D_r.
+
+        Args:
+            train (`Dataset`): What the model is trained on.
+            forget_indices (`Iterable[int]`): Rows of `train`, in any order.
+
+        The other arguments are those of the class.
+
+        Raises:
+            TypeError: An index is no integer.
+            ValueError: The indices are empty, negative, out of range, repeated, or all of `train`.
+        """
+        indices = checked_indices(forget_indices, len(train), "forget_indices")
+        return cls(
+            train=train,
+            forget=train.select(indices),
+            retain=train.select(without(len(train), np.asarray(indices))),
+            validation=validation,
+            test=test,
+            forget_indices=indices,
+            seed=seed,
+            scenario=scenario,
+            label_column=label_column,
+            settings=dict(settings or {}),
+        )
+
+    @property
+    def sha256(self) -> str:
+        """Hash of the forget indices, see [`hash_indices`]."""
+        return hash_indices(self.forget_indices)
+
+    def summary(self) -> dict[str, Any]:
+        """What may be published: scenario, seed, number of examples per split, hash. No index, no example."""
+        return {"scenario": self.scenario, "seed": self.seed, "counts": self._counts(), "sha256": self.sha256}
+
+    def _counts(self) -> dict[str, int]:
+        return {name: len(getattr(self, name)) for name in ("train", "forget", "retain", "validation", "test")}
+
+    def save_to_disk(self, path: str | os.PathLike[str]) -> None:
+        """
+        Saves the datasets and a `splits.json` into a new folder: everything, or nothing at all.
+
+        The folder holds the forget set and its indices: it is private, and belongs in no folder that is uploaded.
+        Formats and transforms are not saved.
+
+        Args:
+            path (`str` or `os.PathLike`): A local folder that does not exist yet, or is empty.
+
+        Raises:
+            FileExistsError: There is something at `path` already.
+        """
+        record = {
+            "format_version": FORMAT_VERSION,
+            **self.summary(),
+            "label_column": self.label_column,
+            "settings": dict(self.settings),
+            "forget_indices": list(self.forget_indices),
+        }
+        write_splits(path, {"train": self.train, "validation": self.validation, "test": self.test}, record)
+
+    @classmethod
+    def load_from_disk(cls, path: str | os.PathLike[str]) -> UnlearningSplits:
+        """
+        Loads what [`~UnlearningSplits.save_to_disk`] saved.
+
+        Args:
+            path (`str` or `os.PathLike`): The folder.
+
+        Raises:
+            FileNotFoundError: `splits.json` or a dataset is missing.
+            ValueError: `splits.json` lacks an entry, is of another version, or disagrees with its own hash or with the
+                datasets.
+        """
+        datasets, record = read_splits(path)
+        where = f"{RECORD_NAME} in {str(path)!r}"
+        missing = [key for key in _RECORDED if key not in record]
+        if missing:
+            raise ValueError(f"{where} lacks {missing}; save the splits again.")
+        if record["format_version"] != FORMAT_VERSION:
+            raise ValueError(
+                f"{where} has format_version {record['format_version']!r}, this version reads {FORMAT_VERSION}."
+            )
+        indices = checked_indices(record["forget_indices"], len(datasets["train"]), f"forget_indices of {where}")
+        if hash_indices(indices) != record["sha256"]:
+            raise ValueError(
+                f"{where} has forget_indices that do not match its sha256 {record['sha256']!r}: one of them was "
+                "changed since the splits were saved; go back to the original folder."
+            )
+        splits = cls.from_indices(
+            datasets["train"],
+            indices,
+            validation=datasets["validation"],
+            test=datasets["test"],
+            scenario=record["scenario"],
+            seed=record["seed"],
+            label_column=record["label_column"],
+            settings=record["settings"],
+        )
+        if splits._counts() != record["counts"]:
+            raise ValueError(f"{where} counts {record['counts']}, but the folder holds {splits._counts()}.")
+        return splits
+
+
+__all__ = ["FORMAT_VERSION", "UnlearningSplits", "hash_indices"]
