@@ -168,7 +168,8 @@ class UnlearningCallback(TrainerCallback):
                 f"{rule} could be met only to {crossing.excess:+.3g} between rewinds {self.rewinds - 1} and "
                 f"{self.rewinds}: the metric jumps there."
             )
-        self._stop(control, f"{rule} is met at {crossing.fraction:.3f} of the way of rewind {self.rewinds}")
+        where = "" if crossing.fraction == 1 else f", {crossing.fraction:.3f} of the way"
+        self._stop(control, f"{rule} is met by rewind {self.rewinds}{where}")
 
     def _search(self, rule: StoppingRule, excess_at_end: float, end: Snapshot) -> Crossing:
         def excess_at(fraction: float) -> float:

@@ -49,6 +49,9 @@ class UATarget:
     splits: tuple[str, ...] = ("forget",)
     never_past: bool = False
 
+    def __str__(self) -> str:
+        return f"target_ua = {self.target:g}"
+
     def excess(self, metrics: Mapping[str, float]) -> float:
         return 100 * (1 - _metric(metrics, "eval_forget_accuracy", self)) - self.target
 
@@ -66,6 +69,9 @@ class UnseenLoss:
     tolerance: float = 0.02
     splits: tuple[str, ...] = ("forget", "held_out")
     never_past: bool = False
+
+    def __str__(self) -> str:
+        return "stop_at_unseen_loss"
 
     def excess(self, metrics: Mapping[str, float]) -> float:
         held_out = _metric(metrics, "eval_held_out_loss", self)
@@ -89,6 +95,9 @@ class UtilityFloor:
     splits: tuple[str, ...]
     tolerance: float = 0.005
     never_past: bool = True
+
+    def __str__(self) -> str:
+        return f"min_utility = {self.floor:g} of {self.metric}"
 
     def excess(self, metrics: Mapping[str, float]) -> float:
         return self.floor - _metric(metrics, self.metric, self)

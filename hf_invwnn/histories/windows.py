@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @dataclass
 class Windows(torch.utils.data.Dataset):
     """
-    Trajectories of one kind with their past weights, all in units of how far their own tensor moved.
+    Trajectories of one kind with their past weights.
 
     Args:
         trajectory (`torch.Tensor` of shape `(N, K)`): Oldest first.
@@ -44,13 +44,19 @@ class Windows(torch.utils.data.Dataset):
 
 
 def windows_of(
-    histories: datasets.Dataset, kind: str, num_snapshots: int, rewind_epochs: int, stride: int = 3
+    histories: datasets.Dataset,
+    kind: str,
+    num_snapshots: int,
+    rewind_epochs: int,
+    stride: int = 3,
+    normalized: bool = True,
 ) -> Windows:
     """
     Cuts windows out of every history of one kind, starting every `stride` epochs.
 
-    Trajectory and label are divided by the root mean square way that the weights of their tensor went, before the
-    window and in it, so that every tensor counts alike whatever its learning rate; one that stood still is left out.
+    If `normalized`, trajectory and label are divided by the root mean square way that the weights of their tensor
+    went, before the window and in it, so that every tensor counts alike whatever its learning rate; one that stood
+    still is left out.
 
     Args:
         histories (`datasets.Dataset`): Rows as [`record_run`] makes them.
@@ -58,6 +64,7 @@ def windows_of(
         num_snapshots (`int`): K.
         rewind_epochs (`int`): U.
         stride (`int`, defaults to 3): Epochs between two windows of a history.
+        normalized (`bool`, defaults to `True`): `False` keeps raw weights, for a predictor that is not scale-free.
 
     Raises:
         ValueError: A column is missing, the histories are shorter than K + U, or none is of this kind.
@@ -81,8 +88,9 @@ def windows_of(
             past = history[:, start - rewind_epochs]
             scale = float(np.sqrt(np.mean(np.square(window[:, -1] - window[:, 0]) + np.square(window[:, 0] - past))))
             if scale > 0:
-                trajectories.append(window / scale)
-                labels.append(past / scale)
+                unit = scale if normalized else 1.0
+                trajectories.append(window / unit)
+                labels.append(past / unit)
                 families += [f"{architecture} x {dataset}"] * len(window)
     return Windows(
         torch.from_numpy(np.concatenate(trajectories)).float(),

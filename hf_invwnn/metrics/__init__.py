@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .judge import judge_model
 from .loading import METRICS, load, metric_path
 from .loss_auc import loss_auc
 from .membership_inference import membership_inference
@@ -14,6 +15,7 @@ from .unlearning_accuracy import unlearning_accuracy
 __all__ = [
     "METRICS",
     "PerExample",
+    "judge_model",
     "load",
     "loss_auc",
     "membership_inference",

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import yaml
-from datasets import ClassLabel, Dataset, Features, Image, Value, load_dataset
-from sklearn.datasets import load_digits
+from datasets import Dataset, load_dataset
 from transformers import HfArgumentParser
+
+from hf_invwnn.digits import digit_images
 
 
 @dataclass
@@ -53,7 +54,7 @@ def parse_yaml_and_flags(kinds: Sequence[Any], description: str) -> tuple[Any, .
 def load_images(args: DataArguments, seed: int) -> tuple[Dataset, Dataset]:
     """The training and the test examples, each with an image and a label column."""
     if args.dataset == "digits":
-        train, test = _digits()
+        train, test = digit_images()
     elif Path(args.dataset).is_dir():
         files = {split: f"{args.dataset}/{split}*.parquet" for split in ("train", "test")}
         train, test = (load_dataset("parquet", data_files=files, split=split) for split in ("train", "test"))
@@ -63,15 +64,3 @@ def load_images(args: DataArguments, seed: int) -> tuple[Dataset, Dataset]:
         chosen = np.random.default_rng(seed).permutation(len(train))[: args.max_train_examples]
         train = train.select(np.sort(chosen))
     return train, test
-
-
-def _digits() -> tuple[Dataset, Dataset]:
-    """1,297 training and 500 test images of 8 x 8 pixels."""
-    digits = load_digits()
-    images = (digits.images * 255 / 16).astype(np.uint8)
-    features = Features({"image": Image(), "label": ClassLabel(num_classes=10)})
-    columns = {"image": list(images), "label": digits.target.tolist()}
-    everything = Dataset.from_dict(columns, features=Features({"image": Image(), "label": Value("int64")}))
-    everything = everything.cast(features)
-    parts = everything.train_test_split(test_size=500, seed=0)
-    return parts["train"], parts["test"]

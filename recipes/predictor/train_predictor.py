@@ -1,9 +1,10 @@
 """Train a past-weight predictor on weight histories and measure its skill on an architecture it has not seen.
 
     python recipes/predictor/train_predictor.py --histories outputs/histories --held_out convnext \\
-        --output_dir outputs/predictor --num_train_epochs 2
+        --output_dir outputs/predictor --num_train_epochs 4 --per_device_train_batch_size 512 --learning_rate 2e-3 \\
+        --lr_scheduler_type cosine --warmup_steps 100 --save_strategy no --report_to none
 
-The held-out architecture judges; with `--held_out none` all of the histories train and none judges.
+This is how the predictor in the package was made. The held-out architecture judges; with `--held_out none` all of the histories train and none judges.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ class PredictorArguments:
     histories: str = field(metadata={"help": "Folder of parquet files from collect_histories.py."})
     held_out: str = field(default="convnext", metadata={"help": "Architecture that only judges; 'none' for none."})
     num_snapshots: int = field(default=15, metadata={"help": "K."})
-    rewind_epochs: int = field(default=15, metadata={"help": "U."})
+    rewind_epochs: int = field(default=8, metadata={"help": "U."})
     trajectory_scale: str = field(default="weight", metadata={"help": "'none' as in the paper, or 'weight'."})
     residual_range: float = field(default=4.0, metadata={"help": "Largest residual, in units of the scale."})
     bias_penalty: float = field(default=1e-4, metadata={"help": "L1 penalty of the network's biases (paper: 0.1)."})
@@ -47,12 +48,16 @@ def main() -> None:
         bias_penalty=predictor_args.bias_penalty,
     )
     lengths = (predictor_args.num_snapshots, predictor_args.rewind_epochs)
-    windows = {kind: windows_of(training, kind, *lengths) for kind in PARAMETER_KINDS}
+    scale_free = config.trajectory_scale != "none"
+    windows = {kind: windows_of(training, kind, *lengths, normalized=scale_free) for kind in PARAMETER_KINDS}
     model = train_predictor(InvWNNModel(config), windows, args)
     model.save_pretrained(args.output_dir)
 
     if len(judging):
-        skill = [measure_skill(model, windows[kind], windows_of(judging, kind, *lengths)) for kind in PARAMETER_KINDS]
+        skill = [
+            measure_skill(model, windows[kind], windows_of(judging, kind, *lengths, normalized=scale_free))
+            for kind in PARAMETER_KINDS
+        ]
         report = json.dumps([asdict(kind) for kind in skill], indent=2)
         Path(args.output_dir, "skill.json").write_text(report + "\n")
 
