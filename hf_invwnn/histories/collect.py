@@ -150,9 +150,9 @@ def _rows(spec: RunSpec, model: nn.Module, histories: dict[str, np.ndarray]) -> 
 def _as_dataset(rows: list[dict[str, Any]], epochs: int) -> datasets.Dataset:
     from datasets import Dataset, Features, List, Value
 
-    columns = {name: Value(dtype) for name, dtype in HISTORY_FEATURES.items()}
-    features = Features({**columns, "history": List(Value("float32"), length=epochs + 1)})
-    return Dataset.from_list(rows, features=features)
+    described = {name: Value(dtype) for name, dtype in HISTORY_FEATURES.items()}
+    features = Features({**described, "history": List(Value("float32"), length=epochs + 1)})
+    return Dataset.from_dict({name: [row[name] for row in rows] for name in features}, features=features)
 
 
 __all__ = ["HISTORY_FEATURES", "RunSpec", "record_run"]

@@ -4,7 +4,8 @@
         --output_dir outputs/predictor --num_train_epochs 4 --per_device_train_batch_size 512 --learning_rate 2e-3 \\
         --lr_scheduler_type cosine --warmup_steps 100 --save_strategy no --report_to none
 
-This is how the predictor in the package was made. The held-out architecture judges; with `--held_out none` all of the histories train and none judges.
+This is how the predictor in the package was made. The held-out architecture judges; with `--held_out none` all of the
+histories train and none judges.
 """
 
 from __future__ import annotations

@@ -1,0 +1,89 @@
+"""Make a classifier from `train.py` forget its forget set, and compare it with its retrained twin if there is one.
+
+    accelerate launch recipes/image_classification/unlearn.py \\
+        --config recipes/image_classification/configs/digits_vit_unlearn.yaml
+
+Writes the unlearned model, `results.json`, `results.md` and `curves.png` to the output directory. The retain and the
+test set are only watched, for the table and the picture; what is learned from is the forget set alone.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from recipe import parse_yaml_and_flags
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+
+from hf_invwnn import BASE_PREDICTOR, InvWNNUnlearner, LinearPredictor, UnlearningArguments
+from hf_invwnn.image_tensors import ImageTensors
+from hf_invwnn.metrics import judge_model, retraining_distance
+from hf_invwnn.report import markdown_table, plot_curves, write_results
+from hf_invwnn.scenarios import UnlearningSplits
+
+
+@dataclass
+class RecipeArguments:
+    model: str = field(metadata={"help": "Folder of the trained model, with its image processor."})
+    splits: str | None = field(default=None, metadata={"help": "Folder of the splits; MODEL/splits by default."})
+    retrained: str | None = field(default=None, metadata={"help": "Folder of the retrained twin, to compare with."})
+    predictor: str = field(
+        default="base", metadata={"help": "'base', 'linear' (the task vector), or a folder or Hub id of a predictor."}
+    )
+    image_column: str = field(default="image", metadata={"help": "Column of the images."})
+    resume: bool = field(default=False, metadata={"help": "Go on from the last checkpoint in the output directory."})
+
+
+def load_model(folder: str) -> AutoModelForImageClassification:
+    return AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True)
+
+
+def main() -> None:
+    recipe, args = parse_yaml_and_flags((RecipeArguments, UnlearningArguments), __doc__)
+    logging.basicConfig(level=logging.INFO)
+    splits = UnlearningSplits.load_from_disk(recipe.splits or f"{recipe.model}/splits")
+    processor = AutoImageProcessor.from_pretrained(recipe.model, backend="pil")
+    names = ("forget", "retain", "validation", "test")
+    tensors = {
+        name: ImageTensors.from_dataset(getattr(splits, name), processor, recipe.image_column, splits.label_column)
+        for name in names
+    }
+    judged = {name: tensors[name] for name in ("forget", "retain", "test")}
+    model = load_model(recipe.model)
+    results = {"pretrained": judge_model(model.to(args.device), judged)}
+
+    special = {"base": BASE_PREDICTOR, "linear": LinearPredictor()}
+    unlearner = InvWNNUnlearner(
+        model,
+        args,
+        forget_dataset=tensors["forget"],
+        eval_dataset={"retain": tensors["retain"], "test": tensors["test"], "held_out": tensors["validation"]},
+        predictor=special.get(recipe.predictor, recipe.predictor),
+    )
+    start = time.perf_counter()
+    unlearner.train(resume_from_checkpoint=recipe.resume)
+    seconds = time.perf_counter() - start
+    unlearner.save_model()
+    if not unlearner.is_world_process_zero():
+        return
+
+    output_dir = Path(str(args.output_dir))
+    processor.save_pretrained(output_dir)
+    results["unlearned"] = {**judge_model(model, judged), "seconds": seconds}
+    if recipe.retrained is not None:
+        results["retrained"] = judge_model(load_model(recipe.retrained).to(args.device), judged)
+        metrics = ("UA", "RA", "TA", "MIA")
+        results["distance"] = retraining_distance(
+            [results["unlearned"][name] for name in metrics], [results["retrained"][name] for name in metrics], metrics
+        )
+    results |= {"history": unlearner.history, "stopped": unlearner.stop_reason, "splits": splits.summary()}
+    write_results(results, output_dir / "results.json")
+    (output_dir / "results.md").write_text(markdown_table(results) + "\n")
+    plot_curves(unlearner.history, output_dir / "curves.png", results.get("retrained"), title=splits.scenario)
+    logging.info("%s\nStopped: %s", markdown_table(results), unlearner.stop_reason)
+
+
+if __name__ == "__main__":
+    main()

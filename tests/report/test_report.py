@@ -1,0 +1,67 @@
+"""Tables and pictures say what was measured, and a results file is whole or refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from hf_invwnn.report import markdown_table, plot_curves, read_results, results_table, write_results
+
+
+RESULTS = {
+    "pretrained": {"RA": 100.0, "UA": 1.0, "TA": 80.0, "MIA": 5.0, "seconds": 12.4},
+    "unlearned": {"RA": 98.0, "UA": 75.0, "TA": 85.5, "MIA": 70.25, "seconds": 3.0},
+}
+HISTORY = [
+    {"ua": 1.0, "eval_test_accuracy": 0.8, "eval_retain_accuracy": 1.0},
+    {"ua": 75.0, "eval_test_accuracy": 0.855, "eval_retain_accuracy": 0.98},
+]
+
+
+def test_markdown_has_a_row_for_each_model_and_the_measured_numbers() -> None:
+    lines = markdown_table(RESULTS).splitlines()
+    assert lines[0] == "| model | RA | UA | TA | MIA | seconds |"
+    assert lines[2:] == [
+        "| pretrained | 100.00 | 1.00 | 80.00 | 5.00 | 12 |",
+        "| unlearned | 98.00 | 75.00 | 85.50 | 70.25 | 3 |",
+    ]
+
+
+def test_the_terminal_table_has_the_same_rows() -> None:
+    table = results_table(RESULTS, title="digits")
+    assert table.row_count == 2 and [column.header.split("\n")[0] for column in table.columns] == [
+        "model",
+        "RA",
+        "UA",
+        "TA",
+        "MIA",
+        "time",
+    ]
+
+
+def test_results_round_trip_and_leave_no_temporary_file(tmp_path: Path) -> None:
+    write_results(RESULTS, tmp_path / "results.json")
+    assert read_results(tmp_path / "results.json") == RESULTS
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
+@pytest.mark.parametrize(("text", "message"), [("{", "no results file"), ('{"unlearned": {"RA": 1}}', "UA, TA, MIA")])
+def test_a_broken_results_file_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        read_results(tmp_path / "results.json")
+
+
+def test_the_curve_is_a_picture_that_is_not_blank(tmp_path: Path) -> None:
+    plot_curves(HISTORY, tmp_path / "curves.png", retrained={"UA": 99.0, "TA": 95.0, "RA": 100.0}, title="digits")
+    with Image.open(tmp_path / "curves.png") as picture:
+        assert picture.width > 600
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(maxcolors=100_000)}
+    assert {(0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)} <= colours
+
+
+def test_a_curve_without_points_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="`history` is empty"):
+        plot_curves([], tmp_path / "curves.png")
