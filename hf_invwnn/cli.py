@@ -8,6 +8,8 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 
+from rich.console import Console
+
 
 EXIT_BAD_INPUT = 2
 
@@ -63,7 +65,7 @@ def _convert_keras(options: argparse.Namespace) -> None:
     check_output_dir(options.output_dir)
     model = convert_keras(options.conv, options.linear, options.bias)
     model.save_pretrained(options.output_dir)
-    logging.getLogger("hf_invwnn").info("The predictor is in %s.", options.output_dir)
+    Console().print(f"The predictor is in {options.output_dir}.")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,7 +80,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
-    logging.getLogger("hf_invwnn").setLevel(logging.INFO)
     try:
         options.run(options)
     except (ValueError, FileNotFoundError, ImportError) as error:

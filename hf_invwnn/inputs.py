@@ -61,10 +61,10 @@ def _labels(dataset: Any) -> Iterator[np.ndarray]:
     if not hasattr(dataset, "__len__"):
         return
     columns = getattr(dataset, "column_names", None)
-    if isinstance(columns, list):
-        name = next((name for name in LABEL_COLUMNS if name in columns), None)
+    name = next((name for name in LABEL_COLUMNS if isinstance(columns, list) and name in columns), None)
+    if name is not None:
         # The plain column, so that no image is decoded and no transform runs.
-        values: Any = [] if name is None else dataset.with_format(None)[name]
+        values: Any = dataset.with_format(None)[name]
     else:
         values = (_label_of(dataset[index]) for index in range(len(dataset)))
     for value in values:
@@ -85,6 +85,8 @@ def check_evaluation_sets(rules: Sequence[StoppingRule], evaluation_sets: Mappin
     """
     for rule in rules:
         for split in rule.splits:
+            if split not in evaluation_sets and split == "forget":
+                raise ValueError(f"{rule} needs to evaluate the forget set; pass a sized `forget_eval_dataset`.")
             if split not in evaluation_sets:
                 raise ValueError(
                     f"`eval_dataset` has no set called {split!r}, which {rule} needs; there are "

@@ -23,7 +23,7 @@ def stream(weights: dict[str, np.ndarray], name: str, x: np.ndarray, slope: floa
 
 
 def invwnn_residual(weights: dict[str, np.ndarray], trajectory: np.ndarray, slope: float = 0.3) -> np.ndarray:
-    """InvWNN(W, dW) for trajectories (N, K), oldest first, in float64: the network of the paper, newest first inside."""
+    """InvWNN(W, dW) for trajectories (N, K), oldest first, in float64: the paper's network, newest first."""
     newest_first = trajectory.astype(np.float64)[:, ::-1]
     weights = {name: value.astype(np.float64) for name, value in weights.items()}
     both = np.concatenate(

@@ -53,6 +53,7 @@ def train_predictor(model: InvWNNModel, windows: Mapping[str, Windows], args: Tr
             model.networks[other].requires_grad_(other == kind)
         Trainer(model=model, args=args, train_dataset=windows[kind], data_collator=_already_collated).train()
     model.requires_grad_(True)
+    vars(model.config).pop("use_cache", None)  # the Trainer's, for language models; it explains nothing here
     return model.eval()
 
 

@@ -46,6 +46,7 @@ def plot_curves(
         if retrained is not None:
             label = f"retrained, {name}"
             axes.plot(retrained["UA"], retrained[metric], marker="*", markersize=14, color=colour, ls="", label=label)
+    axes.margins(0.06, 0.1)
     axes.set_xlabel("UA: share of the forget set no longer predicted as labelled (%)")
     axes.set_ylabel("accuracy (%)")
     axes.set_title(title)

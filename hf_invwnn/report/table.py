@@ -11,7 +11,7 @@ from .results import METRICS, MODELS
 if TYPE_CHECKING:
     from rich.table import Table
 
-_MEANING = {"RA": "retain acc. %", "UA": "100 - forget acc. %", "TA": "test acc. %", "MIA": "D_f as non-member %"}
+_MEANING = "Percent. RA, TA: retain, test accuracy. UA: 100 - forget\naccuracy. MIA: forget set called non-member."
 
 
 def _rows(results: Mapping[str, Any]) -> list[list[str]]:
@@ -34,11 +34,11 @@ def results_table(results: Mapping[str, Any], title: str | None = None) -> Table
     """
     from rich.table import Table
 
-    table = Table(title=title)
+    table = Table(title=title, caption=_MEANING, caption_justify="left")
     table.add_column("model")
     for metric in METRICS:
-        table.add_column(f"{metric}\n[dim]{_MEANING[metric]}[/dim]", justify="right")
-    table.add_column("time\n[dim]s[/dim]", justify="right")
+        table.add_column(metric, justify="right")
+    table.add_column("time (s)", justify="right")
     for row in _rows(results):
         table.add_row(*row)
     return table

@@ -102,7 +102,9 @@ def test_normalized_windows_do_not_depend_on_the_scale_of_their_tensor(histories
         (lambda data: data.filter(lambda row: row["kind"] != "bias"), "no weights of the kind 'bias'"),
     ],
 )
-def test_histories_without_what_is_needed_are_refused(histories: Dataset, change: Callable[[Dataset], Dataset], message: str) -> None:
+def test_histories_without_what_is_needed_are_refused(
+    histories: Dataset, change: Callable[[Dataset], Dataset], message: str
+) -> None:
     with pytest.raises(ValueError, match=message):
         windows_of(change(histories), "bias", num_snapshots=3, rewind_epochs=1)
 
@@ -128,7 +130,7 @@ def _decay(kind: str, seed: int, count: int = 4000) -> Windows:
 
 
 def test_training_finds_what_the_line_cannot(tmp_path: Path) -> None:
-    """On decaying weights a trained predictor must beat both no change and the best line, on weights not trained on."""
+    """On decaying weights not trained on, a trained predictor must beat both no change and the best line."""
     torch.manual_seed(0)
     config = InvWNNConfig(
         num_snapshots=5, hidden_size=32, stream_size=16, trajectory_scale="weight", residual_range=4, bias_penalty=0
