@@ -6,8 +6,8 @@
         --config recipes/image_classification/configs/digits_vit_train.yaml \\
         --train_on retain --output_dir outputs/digits_vit/retrained
 
-The first also saves the splits (with the indices of the forget set, so keep the folder private) in
-`OUTPUT_DIR/splits`; the second draws the same ones again, from the same seed.
+The first also saves the splits in `splits_dir`, apart from the model: they hold the forget set and its indices, and
+belong in no folder that is uploaded. The second draws the same ones again, from the same seed.
 """
 
 from __future__ import annotations
@@ -44,6 +44,7 @@ class ModelArguments:
 class ScenarioArguments:
     scenario: str = field(default="label_noise", metadata={"help": f"What is to be forgotten: {sorted(SCENARIOS)}."})
     scenario_settings: dict | None = field(default=None, metadata={"help": "Settings of the scenario."})
+    splits_dir: str = field(default="outputs/splits", metadata={"help": "New, private folder for the splits."})
     train_on: str = field(default="train", metadata={"help": "'train' (D_r and D_f) or 'retain' (the oracle)."})
 
 
@@ -55,6 +56,8 @@ def main() -> None:
         raise SystemExit(f"--train_on must be 'train' or 'retain', got {scenario.train_on!r}.")
     if scenario.scenario not in SCENARIOS:
         raise SystemExit(f"--scenario must be one of {sorted(SCENARIOS)}, got {scenario.scenario!r}.")
+    if scenario.train_on == "train" and Path(scenario.splits_dir).exists():
+        raise SystemExit(f"--splits_dir: {scenario.splits_dir} exists already; remove it, or name another folder.")
     set_seed(args.seed)
     train, test = load_images(data, args.seed)
     settings = {"seed": args.seed, "label_column": data.label_column, **(scenario.scenario_settings or {})}
@@ -91,8 +94,8 @@ def main() -> None:
     trainer.save_metrics("eval", metrics)
     if trainer.is_world_process_zero():
         processor.save_pretrained(args.output_dir)
-        if scenario.train_on == "train" and not (folder := Path(args.output_dir, "splits")).exists():
-            splits.save_to_disk(folder)
+        if scenario.train_on == "train":
+            splits.save_to_disk(scenario.splits_dir)
 
 
 if __name__ == "__main__":

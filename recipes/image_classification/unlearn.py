@@ -27,7 +27,7 @@ from hf_invwnn.scenarios import UnlearningSplits
 @dataclass
 class RecipeArguments:
     model: str = field(metadata={"help": "Folder of the trained model, with its image processor."})
-    splits: str | None = field(default=None, metadata={"help": "Folder of the splits; MODEL/splits by default."})
+    splits_dir: str = field(metadata={"help": "Folder of the splits that train.py saved."})
     retrained: str | None = field(default=None, metadata={"help": "Folder of the retrained twin, to compare with."})
     predictor: str = field(
         default="base", metadata={"help": "'base', 'linear' (the task vector), or a folder or Hub id of a predictor."}
@@ -43,7 +43,7 @@ def load_model(folder: str) -> AutoModelForImageClassification:
 def main() -> None:
     recipe, args = parse_yaml_and_flags((RecipeArguments, UnlearningArguments), __doc__)
     logging.basicConfig(level=logging.INFO)
-    splits = UnlearningSplits.load_from_disk(recipe.splits or f"{recipe.model}/splits")
+    splits = UnlearningSplits.load_from_disk(recipe.splits_dir)
     processor = AutoImageProcessor.from_pretrained(recipe.model, backend="pil")
     names = ("forget", "retain", "validation", "test")
     tensors = {

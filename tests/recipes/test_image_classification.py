@@ -22,16 +22,21 @@ def launch(recipe: str, *flags: str, config: str) -> subprocess.CompletedProcess
 
 
 def test_train_retrain_and_unlearn_from_the_configurations(tmp_path: Path) -> None:
-    pretrained, unlearned = str(tmp_path / "pretrained"), str(tmp_path / "unlearned")
-    ended = launch("train.py", "--output_dir", pretrained, "--num_train_epochs", "1", config="digits_vit_train.yaml")
+    pretrained, splits, unlearned = (str(tmp_path / name) for name in ("pretrained", "splits", "unlearned"))
+    ended = launch(
+        "train.py",
+        *("--output_dir", pretrained, "--splits_dir", splits, "--num_train_epochs", "1"),
+        config="digits_vit_train.yaml",
+    )
     assert ended.returncode == 0, ended.stderr
     ended = launch(
         "unlearn.py",
-        *("--model", pretrained, "--retrained", pretrained, "--output_dir", unlearned, "--num_rewinds", "1"),
-        *("--snapshot_strategy", "steps"),
+        *("--model", pretrained, "--retrained", pretrained, "--splits_dir", splits, "--output_dir", unlearned),
+        *("--num_rewinds", "1", "--snapshot_strategy", "steps"),
         config="digits_vit_unlearn.yaml",
     )
     assert ended.returncode == 0, ended.stderr
+    assert not list(Path(pretrained).glob("*split*")) and not list(Path(unlearned).glob("*split*"))
     results = json.loads((tmp_path / "unlearned" / "results.json").read_text())
     assert {"RA", "UA", "TA", "MIA"} <= results["unlearned"].keys()
     assert results["splits"]["counts"]["forget"] == 208
