@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
-from .checkpoint import load_unlearning_state, save_unlearning_state
+from .checkpoint import CURRENT, LAST_GOOD, TRAJECTORY, load_unlearning_state, save_unlearning_state
 from .predictor import PastWeightPredictor
 from .rewind import NonFiniteRewind, rewind
 from .stopping import Crossing, StoppingRule, find_crossing
@@ -78,7 +78,7 @@ class UnlearningCallback(TrainerCallback):
         self._steps_per_interval = max(1, state.max_steps // intervals)
         self._started = time.monotonic()
         if self.resume_from is not None:
-            self._resume(self.resume_from)
+            self._resume(self.resume_from, self._schedule(arguments))
             return
         self.rewinds, self.stop_reason, self.history, self._seconds_before = 0, None, [], 0.0
         self.trajectory.clear()
@@ -114,7 +114,9 @@ class UnlearningCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         self.restore_last_good()
-        self.stop_reason = self.stop_reason or f"all {self.rewinds} rewinds are done"
+        if self.stop_reason is None:
+            done = self.rewinds == _unlearning(args).num_rewinds
+            self.stop_reason = f"all {self.rewinds} rewinds are done" if done else "another callback ended it"
         logger.info(f"Unlearning ended after {self.rewinds} rewinds: {self.stop_reason}.")
 
     def restore_last_good(self) -> None:
@@ -231,12 +233,14 @@ class UnlearningCallback(TrainerCallback):
         if not state.is_world_process_zero or self.last_good is None:
             return
         folder = Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-        tensors = {f"trajectory.{name}": value for name, value in self.trajectory.state_dict().items()}
-        tensors |= {f"last_good.{name}": value for name, value in self.last_good.values.items()}
+        tensors = {f"{TRAJECTORY}{name}": value for name, value in self.trajectory.state_dict().items()}
+        tensors |= {f"{CURRENT}{name}": value.detach() for name, value in self.trajectory.parameters.items()}
+        tensors |= {f"{LAST_GOOD}{name}": value for name, value in self.last_good.values.items()}
         save_unlearning_state(
             folder,
             tensors,
             {
+                "schedule": self._schedule(_unlearning(args)),
                 "snapshots": self.trajectory.count,
                 "rewinds": self.rewinds,
                 "stop_reason": self.stop_reason,
@@ -245,20 +249,35 @@ class UnlearningCallback(TrainerCallback):
             },
         )
 
-    def _resume(self, folder: str) -> None:
+    def _resume(self, folder: str, schedule: Mapping[str, int]) -> None:
         tensors, state = load_unlearning_state(folder)
+        for name, value in schedule.items():
+            if state["schedule"][name] != value:
+                raise ValueError(f"it was saved with `{name}` = {state['schedule'][name]}, but this run has {value}")
+        saved, current, good = (
+            {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+            for prefix in (TRAJECTORY, CURRENT, LAST_GOOD)
+        )
+        self.trajectory.load_state_dict(saved, state["snapshots"])
+        # The Trainer has loaded model.safetensors, but leaves out without an error what `save_pretrained` stores under
+        # another name (the layers of a ViT, transformers issue 43701). So what is tracked comes from our own file.
+        with torch.no_grad():
+            for name, parameter in self.trajectory.parameters.items():
+                parameter.copy_(current[name])
         self._keep()
         assert self.last_good is not None
-        saved = {
-            name.removeprefix("trajectory."): value
-            for name, value in tensors.items()
-            if name.startswith("trajectory.")
-        }
-        self.trajectory.load_state_dict(saved, state["snapshots"])
-        for name, value in self.last_good.values.items():
-            value.copy_(tensors[f"last_good.{name}"])
+        for name, tensor in self.last_good.values.items():
+            tensor.copy_(good[name])
         self.rewinds, self.stop_reason = state["rewinds"], state["stop_reason"]
         self.history, self._seconds_before = state["history"], state["seconds"]
+
+    def _schedule(self, arguments: UnlearningArguments) -> dict[str, int]:
+        """What must not change between two parts of a run, for where a step belongs follows from it."""
+        return {
+            "num_snapshots": arguments.num_snapshots,
+            "warmup_intervals": arguments.warmup_intervals,
+            "steps_per_interval": self._steps_per_interval,
+        }
 
 
 class NonFiniteLoss(ArithmeticError):

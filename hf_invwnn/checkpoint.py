@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,9 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 TENSORS_NAME = "trajectory.safetensors"
 STATE_NAME = "unlearning_state.json"
+TRAJECTORY = "trajectory."
+CURRENT = "current."
+LAST_GOOD = "last_good."
 
 
 class DamagedCheckpoint(ValueError):
@@ -54,12 +57,13 @@ def load_unlearning_state(folder: str | os.PathLike) -> tuple[dict[str, torch.Te
         raise DamagedCheckpoint(f"`{source / STATE_NAME}` is damaged ({error}); take an earlier one.") from error
 
 
-def check_checkpoint(folder: str | os.PathLike) -> None:
+def check_checkpoint(folder: str | os.PathLike, tracked: Collection[str]) -> None:
     """
-    Looks whether a run can be resumed from `folder`, before the model is touched.
+    Looks whether a run that tracks these parameters can be resumed from `folder`, before the model is touched.
 
     Raises:
-        DamagedCheckpoint: It does not exist, its weights are pickled or truncated, or a file of the run is missing.
+        DamagedCheckpoint: It does not exist, its weights are pickled or truncated, a file of the run is missing, or
+            the run tracked other parameters.
     """
     source = Path(folder)
     if not source.is_dir():
@@ -74,13 +78,25 @@ def check_checkpoint(folder: str | os.PathLike) -> None:
         json.loads((source / TRAINER_STATE_NAME).read_text())
     except (FileNotFoundError, json.JSONDecodeError) as error:
         raise DamagedCheckpoint(f"`{source / TRAINER_STATE_NAME}` is missing or damaged ({error}).") from error
-    load_unlearning_state(source)
+    tensors, _ = load_unlearning_state(source)
+    for prefix in (CURRENT, LAST_GOOD):
+        saved = {name.removeprefix(prefix) for name in tensors if name.startswith(prefix)}
+        if saved == set(tracked):
+            continue
+        differing = ", ".join(sorted(saved ^ set(tracked))[:3])
+        raise DamagedCheckpoint(
+            f"`{source}` holds other parameters than this run tracks ({differing}); the model and "
+            "`tracked_parameters` must be those it was saved with."
+        )
 
 
 def _weight_files(source: Path) -> list[Path]:
     index = source / SAFE_WEIGHTS_INDEX_NAME
     if index.is_file():
-        return [source / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+        try:
+            return [source / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
+        except (json.JSONDecodeError, KeyError) as error:
+            raise DamagedCheckpoint(f"`{index}` is damaged ({error}); resume from an earlier checkpoint.") from error
     found = [path for path in (source / SAFE_WEIGHTS_NAME, source / "adapter_model.safetensors") if path.is_file()]
     if found:
         return found
@@ -89,4 +105,12 @@ def _weight_files(source: Path) -> list[Path]:
     raise DamagedCheckpoint(f"`{source}` has no `{SAFE_WEIGHTS_NAME}`{hint}.")
 
 
-__all__ = ["DamagedCheckpoint", "check_checkpoint", "load_unlearning_state", "save_unlearning_state"]
+__all__ = [
+    "CURRENT",
+    "LAST_GOOD",
+    "TRAJECTORY",
+    "DamagedCheckpoint",
+    "check_checkpoint",
+    "load_unlearning_state",
+    "save_unlearning_state",
+]

@@ -128,14 +128,14 @@ def find_crossing(
         tolerance (`float`): A point within this of the goal ends the search.
         never_past (`bool`, defaults to `False`): Accept only points whose excess is 0 or less.
         max_evaluations (`int`, defaults to 25): Give up here, with the nearest acceptable point seen (the start, at
-            fraction 0, if `never_past` and nothing better was).
+            fraction 0, if nothing else was acceptable: past the goal with `never_past`, or not finite).
 
     Returns:
         [`Crossing`].
     """
 
     def acceptable(excess: float) -> bool:
-        return excess <= 0 if never_past else True
+        return excess <= 0 if never_past else excess < float("inf")  # neither holds for a NaN
 
     best = Crossing(1.0, excess_at_end, 0) if acceptable(excess_at_end) else Crossing(0.0, float("-inf"), 0)
     low, high = 0.0, 1.0

@@ -14,7 +14,7 @@ from transformers.utils import logging
 
 from .accuracy import classification_accuracy, most_likely_class
 from .callbacks import UnlearningCallback
-from .checkpoint import check_checkpoint
+from .checkpoint import DamagedCheckpoint, check_checkpoint
 from .inputs import check_evaluation_sets, check_forget_set, check_labels, check_output_dir
 from .normalization import frozen_statistics
 from .predictor import BASE_PREDICTOR, InvWNNModel, PastWeightPredictor
@@ -99,6 +99,10 @@ class InvWNNUnlearner(Trainer):
             eval_dataset=evaluation_sets,
             **trainer_kwargs,
         )
+        # Many forwards (ResNet, PVT v2, BERT) take `num_items_in_batch` as a keyword and do not use it, and then the
+        # gradients of n accumulated batches would be n times too long. So no model is told: each batch gives its mean,
+        # and the Trainer divides by the number of batches.
+        self.model_accepts_loss_kwargs = False
         if isinstance(self.predictor, nn.Module):
             self.predictor.to(args.device)
         device = "cpu" if args.trajectory_device == "cpu" else None
@@ -129,24 +133,33 @@ class InvWNNUnlearner(Trainer):
         """
         Unlearns; takes and returns what [`~transformers.Trainer.train`] does.
 
-        Interrupted from the keyboard, it puts the last good weights into the model and saves them before the
-        interruption goes on its way.
+        Whatever error ends it, the model has the last good weights afterwards. Interrupted from the keyboard, it saves
+        them too before the interruption goes on its way.
 
         Raises:
-            DamagedCheckpoint: `resume_from_checkpoint` is incomplete, truncated or pickled.
+            DamagedCheckpoint: `resume_from_checkpoint` is incomplete, truncated, pickled or of another run; the model
+                is unchanged.
         """
-        self.unlearning.resume_from = self._checkpoint_folder(resume_from_checkpoint)
+        folder = self._checkpoint_folder(resume_from_checkpoint)
         model = self.accelerator.unwrap_model(self.model)
+        before = {name: value.clone() for name, value in model.state_dict().items()} if folder else {}
+        self.unlearning.resume_from, self.unlearning.last_good = folder, None
         with ExitStack() as contexts:
             contexts.enter_context(_only_trainable(model, self.unlearning.trajectory.parameters))
             if self.args.freeze_normalization:
                 contexts.enter_context(frozen_statistics(model))
             try:
-                return super().train(self.unlearning.resume_from, *args, **kwargs)
-            except KeyboardInterrupt:
-                self.unlearning.restore_last_good()
-                self.save_model()
-                logger.warning(f"Interrupted; the last good weights are saved in `{self.args.output_dir}`.")
+                return super().train(folder, *args, **kwargs)
+            except BaseException as error:
+                if self.unlearning.last_good is not None:
+                    self.unlearning.restore_last_good()
+                    if isinstance(error, KeyboardInterrupt):
+                        self.save_model()
+                        logger.warning(f"Interrupted; the last good weights are saved in `{self.args.output_dir}`.")
+                elif folder is not None:
+                    model.load_state_dict(before)
+                    if isinstance(error, Exception):
+                        raise DamagedCheckpoint(f"`{folder}` cannot be resumed from: {error}") from error
                 raise
 
     def _checkpoint_folder(self, resume_from_checkpoint: str | bool | None) -> str | None:
@@ -160,7 +173,7 @@ class InvWNNUnlearner(Trainer):
         )
         if folder is None:
             raise ValueError(f"`resume_from_checkpoint`: there is no checkpoint in `{self.args.output_dir}`.")
-        check_checkpoint(folder)
+        check_checkpoint(folder, self.unlearning.trajectory.parameters)
         return folder
 
 
