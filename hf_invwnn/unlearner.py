@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import Trainer
 from transformers.trainer_utils import TrainOutput, get_last_checkpoint
 from transformers.utils import logging
@@ -150,17 +150,23 @@ class InvWNNUnlearner(Trainer):
                 contexts.enter_context(frozen_statistics(model))
             try:
                 return super().train(folder, *args, **kwargs)
-            except BaseException as error:
-                if self.unlearning.last_good is not None:
-                    self.unlearning.restore_last_good()
-                    if isinstance(error, KeyboardInterrupt):
-                        self.save_model()
-                        logger.warning(f"Interrupted; the last good weights are saved in `{self.args.output_dir}`.")
-                elif folder is not None:
-                    model.load_state_dict(before)
-                    if isinstance(error, Exception):
-                        raise DamagedCheckpoint(f"`{folder}` cannot be resumed from: {error}") from error
+            except KeyboardInterrupt:
+                self._recover(model, before)
+                self.save_model()
+                logger.warning(f"Interrupted; the last good weights are saved in `{self.args.output_dir}`.")
                 raise
+            except Exception as error:
+                self._recover(model, before)
+                if folder is not None and self.unlearning.last_good is None:
+                    raise DamagedCheckpoint(f"`{folder}` cannot be resumed from: {error}") from error
+                raise
+
+    def _recover(self, model: nn.Module, before: dict[str, Tensor]) -> None:
+        """After an error: the last good weights, or those from before a resume that failed."""
+        if self.unlearning.last_good is not None:
+            self.unlearning.restore_last_good()
+        elif before:
+            model.load_state_dict(before)
 
     def _checkpoint_folder(self, resume_from_checkpoint: str | bool | None) -> str | None:
         """The folder to resume from, looked through before the model is touched."""
@@ -190,7 +196,11 @@ def _evaluation_sets(forget_dataset: Any, eval_dataset: Any, forget_eval_dataset
 
 def _load_predictor(predictor: PastWeightPredictor | str | os.PathLike | None, num_snapshots: int) -> Any:
     if predictor is None or isinstance(predictor, (str, os.PathLike)):
-        predictor = InvWNNModel.from_pretrained(BASE_PREDICTOR if predictor is None else predictor)
+        source = BASE_PREDICTOR if predictor is None else os.fspath(predictor)
+        try:
+            predictor = InvWNNModel.from_pretrained(source)
+        except OSError as error:
+            raise ValueError(f"`predictor` cannot be loaded from the folder or Hub id {source!r}: {error}") from error
     if not isinstance(predictor, PastWeightPredictor):
         raise TypeError(
             f"`predictor` must be a PastWeightPredictor, a folder or a Hub id, got {type(predictor).__name__}."
