@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
@@ -44,6 +45,8 @@ class UnlearningCallback(TrainerCallback):
         rules (`Sequence[StoppingRule]`): Any of them ends the run.
         measure (`Callable`): `measure(splits=None) -> dict[str, float]`, evaluations of the model as it is.
         report (`Callable`): Gets a `dict[str, float]` after every rewind, for the log.
+        buffers (`dict[str, torch.Tensor]`, *optional*): Buffers that fine-tuning changes; kept and restored with the
+            last good weights.
     """
 
     def __init__(
@@ -53,17 +56,21 @@ class UnlearningCallback(TrainerCallback):
         rules: Sequence[StoppingRule],
         measure: Measure,
         report: Callable[[dict[str, float]], None],
+        buffers: Mapping[str, torch.Tensor] | None = None,
     ) -> None:
         self.trajectory = trajectory
         self.predictor = predictor
         self.rules = list(rules)
         self.measure = measure
         self.report = report
+        # What "the last good weights" are made of.
+        self.kept: dict[str, torch.Tensor] = {**trajectory.parameters, **(buffers or {})}
         self.last_good: Snapshot | None = None
         self.rewinds = 0
         self.stop_reason: str | None = None
         self.history: list[dict[str, float]] = []
         self.resume_from: str | None = None
+        self.has_stepped = False
         self._steps_per_interval = 1
         self._started = 0.0
         self._seconds_before = 0.0
@@ -86,9 +93,9 @@ class UnlearningCallback(TrainerCallback):
         metrics = self.measure()
         self._note(state, metrics)
         if reached := [rule for rule in self.rules if rule.excess(metrics) >= 0]:
-            self._stop(control, f"{reached[0]} holds before the first rewind; the model is unchanged")
+            self._stop(control, f"{reached[0]} holds before the first rewind; the model is as it was")
         elif not self._affordable(arguments, state):
-            self._stop(control, "the budget does not reach to the first rewind; the model is unchanged")
+            self._stop(control, "the budget does not reach to the first rewind; the model is as it was")
         elif arguments.warmup_intervals == 0:
             self.trajectory.record()
 
@@ -96,7 +103,9 @@ class UnlearningCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         arguments = _unlearning(args)
+        self.has_stepped = True
         if self.stop_reason is not None:
+            # The Trainer takes one step before it looks whether to stop; `on_train_end` undoes it.
             control.should_training_stop = True
             return
         if state.global_step % self._steps_per_interval:
@@ -107,7 +116,7 @@ class UnlearningCallback(TrainerCallback):
             self._turn(arguments, state, control, kwargs.get("optimizer"))
         elif interval >= arguments.warmup_intervals:
             self.trajectory.record()
-        if self.stop_reason is None and arguments.max_seconds and self._seconds() > arguments.max_seconds:
+        if self.stop_reason is None and arguments.max_seconds and self._agreed_seconds(args) > arguments.max_seconds:
             self._stop(control, f"the budget of {arguments.max_seconds:g} seconds is used up")
 
     def on_train_end(
@@ -122,7 +131,7 @@ class UnlearningCallback(TrainerCallback):
     def restore_last_good(self) -> None:
         """Puts the weights of the last kept rewind back (those of the start, if there was none)."""
         if self.last_good is not None:
-            self.last_good.restore(self.trajectory.parameters)
+            self.last_good.restore(self.kept)
 
     # ---- One turn ----
 
@@ -165,6 +174,9 @@ class UnlearningCallback(TrainerCallback):
         if crossing.fraction < 1:
             metrics = self.measure()
         self._note(state, metrics, fraction=crossing.fraction)
+        if crossing.fraction == 0:
+            self._stop(control, f"no point of rewind {self.rewinds} keeps to {rule}; the weights are those before it")
+            return
         if abs(crossing.excess) > rule.tolerance:
             logger.warning(
                 f"{rule} could be met only to {crossing.excess:+.3g} between rewinds {self.rewinds - 1} and "
@@ -203,13 +215,12 @@ class UnlearningCallback(TrainerCallback):
         return arguments.max_forget_steps is None or state.global_step + needed <= arguments.max_forget_steps
 
     def _keep(self) -> None:
-        parameters = self.trajectory.parameters
-        if bad := non_finite(parameters.items()):
+        if bad := non_finite(self.kept.items()):
             raise ValueError(f"`model` holds weights that are not finite: {', '.join(bad[:3])}.")
         if self.last_good is None:
-            self.last_good = Snapshot(parameters, self.trajectory.device)
+            self.last_good = Snapshot(self.kept, self.trajectory.device)
         else:
-            self.last_good.take(parameters)
+            self.last_good.take(self.kept)
 
     def _stop(self, control: TrainerControl, reason: str) -> None:
         self.stop_reason = reason
@@ -217,6 +228,10 @@ class UnlearningCallback(TrainerCallback):
 
     def _seconds(self) -> float:
         return self._seconds_before + time.monotonic() - self._started
+
+    def _agreed_seconds(self, args: TrainingArguments) -> float:
+        """The clock of the first rank, so that every rank stops at the same step."""
+        return float(broadcast(torch.tensor(self._seconds(), device=args.device)))
 
     def _note(self, state: TrainerState, metrics: Mapping[str, float], fraction: float = 1.0) -> None:
         """Remembers a measured point of the curve."""

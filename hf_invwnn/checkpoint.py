@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -53,17 +53,21 @@ def load_unlearning_state(folder: str | os.PathLike) -> tuple[dict[str, torch.Te
         ) from error
     except SafetensorError as error:
         raise DamagedCheckpoint(f"`{source / TENSORS_NAME}` is damaged ({error}); take an earlier one.") from error
-    except json.JSONDecodeError as error:
+    except ValueError as error:
         raise DamagedCheckpoint(f"`{source / STATE_NAME}` is damaged ({error}); take an earlier one.") from error
 
 
-def check_checkpoint(folder: str | os.PathLike, tracked: Collection[str]) -> None:
+def check_checkpoint(folder: str | os.PathLike, kept: Mapping[str, torch.Tensor]) -> None:
     """
-    Looks whether a run that tracks these parameters can be resumed from `folder`, before the model is touched.
+    Looks whether a run that keeps these tensors can be resumed from `folder`, before the model is touched.
+
+    Args:
+        folder (`str` or `os.PathLike`): A checkpoint of an unlearning run.
+        kept (`dict[str, torch.Tensor]`): What the last good weights of this run are made of.
 
     Raises:
-        DamagedCheckpoint: It does not exist, its weights are pickled or truncated, a file of the run is missing, or
-            the run tracked other parameters.
+        DamagedCheckpoint: It does not exist, its weights are pickled or truncated, a file or a part of one is missing,
+            or the run kept other tensors.
     """
     source = Path(folder)
     if not source.is_dir():
@@ -76,18 +80,41 @@ def check_checkpoint(folder: str | os.PathLike, tracked: Collection[str]) -> Non
             raise DamagedCheckpoint(f"`{path}` is damaged ({error}); resume from an earlier checkpoint.") from error
     try:
         json.loads((source / TRAINER_STATE_NAME).read_text())
-    except (FileNotFoundError, json.JSONDecodeError) as error:
+    except (FileNotFoundError, ValueError) as error:
         raise DamagedCheckpoint(f"`{source / TRAINER_STATE_NAME}` is missing or damaged ({error}).") from error
-    tensors, _ = load_unlearning_state(source)
-    for prefix in (CURRENT, LAST_GOOD):
-        saved = {name.removeprefix(prefix) for name in tensors if name.startswith(prefix)}
-        if saved == set(tracked):
-            continue
-        differing = ", ".join(sorted(saved ^ set(tracked))[:3])
+    for what, patterns in _ALSO_NEEDED.items():
+        if not any(any(source.glob(pattern)) for pattern in patterns):
+            raise DamagedCheckpoint(f"`{source}` has no {what}; without it the run would not go on as it was.")
+    tensors, state = load_unlearning_state(source)
+    if missing := sorted(_STATE_KEYS - set(state)):
+        raise DamagedCheckpoint(f"`{source / STATE_NAME}` lacks {', '.join(missing)}.")
+    good = {name.removeprefix(LAST_GOOD): value for name, value in tensors.items() if name.startswith(LAST_GOOD)}
+    _check_last_good(source, good, kept)
+
+
+# The Trainer's own files, under the names that its ways of running give them.
+_ALSO_NEEDED = {
+    "optimizer state (`optimizer.pt`)": ("optimizer*", "global_step*"),
+    "random state (`rng_state.pth`)": ("rng_state*.pth",),
+}
+_STATE_KEYS = {"schedule", "snapshots", "rewinds", "stop_reason", "history", "seconds"}
+
+
+def _check_last_good(source: Path, good: Mapping[str, torch.Tensor], kept: Mapping[str, torch.Tensor]) -> None:
+    if good.keys() != kept.keys():
+        differing = ", ".join(sorted(good.keys() ^ kept.keys())[:3])
         raise DamagedCheckpoint(
             f"`{source}` holds other parameters than this run tracks ({differing}); the model and "
             "`tracked_parameters` must be those it was saved with."
         )
+    for name, value in good.items():
+        if value.shape != kept[name].shape:
+            raise DamagedCheckpoint(
+                f"`{source / TENSORS_NAME}` has the shape {tuple(value.shape)} for `{name}`, the model "
+                f"{tuple(kept[name].shape)}."
+            )
+        if not torch.isfinite(value).all():
+            raise DamagedCheckpoint(f"`{source / TENSORS_NAME}` holds weights of `{name}` that are not finite.")
 
 
 def _weight_files(source: Path) -> list[Path]:
@@ -95,7 +122,7 @@ def _weight_files(source: Path) -> list[Path]:
     if index.is_file():
         try:
             return [source / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-        except (json.JSONDecodeError, KeyError) as error:
+        except (ValueError, KeyError) as error:
             raise DamagedCheckpoint(f"`{index}` is damaged ({error}); resume from an earlier checkpoint.") from error
     found = [path for path in (source / SAFE_WEIGHTS_NAME, source / "adapter_model.safetensors") if path.is_file()]
     if found:

@@ -36,7 +36,7 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
     demo.add_argument("--output_dir", default="invwnn-demo", help="folder for results.json, curves.png and the model")
     demo.add_argument("--seed", type=int, default=0, help="seed of the split, the noise and the training")
     demo.add_argument(
-        "--predictor", default=None, help="folder or Hub id of a predictor; the one in the package if not given"
+        "--predictor", default="base", help="'base', 'linear' (the task vector), or a folder or Hub id of a predictor"
     )
     demo.set_defaults(run=_demo)
 

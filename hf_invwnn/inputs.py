@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
-from torch import nn
+from torch import Tensor, nn
 
 from .stopping import StoppingRule
 
@@ -17,10 +17,11 @@ LABEL_COLUMNS = ("labels", "label", "label_ids")
 IGNORED_LABEL = -100
 
 
-def check_forget_set(forget_dataset: Any, snapshot_strategy: str) -> None:
+def check_forget_set(forget_dataset: Any, snapshot_strategy: str, least: int = 1) -> None:
     """
     Raises:
-        ValueError: The forget set is empty, or has no length where an interval is an epoch.
+        ValueError: The forget set is empty, has no length where an interval is an epoch, or has fewer than `least`
+            examples, those of a batch where incomplete ones are dropped.
     """
     if forget_dataset is None:
         raise ValueError("`forget_dataset` is None; pass the examples to forget.")
@@ -33,11 +34,16 @@ def check_forget_set(forget_dataset: Any, snapshot_strategy: str) -> None:
         return
     if len(forget_dataset) == 0:
         raise ValueError("`forget_dataset` is empty; there is nothing to forget.")
+    if len(forget_dataset) < least:
+        raise ValueError(
+            f"`forget_dataset` has {len(forget_dataset)} examples, less than a batch of {least}, and "
+            "`dataloader_drop_last` drops them all; turn that off, or set a smaller `per_device_train_batch_size`."
+        )
 
 
-def check_labels(forget_dataset: Any, model: nn.Module) -> None:
+def check_labels(name: str, dataset: Any, model: nn.Module) -> None:
     """
-    For classification models, looks whether every label of the forget set is one of the model's classes.
+    For classification models, looks whether every label of a data set is one of the model's classes.
 
     Raises:
         ValueError: A label is not; the message says which, and where.
@@ -47,11 +53,11 @@ def check_labels(forget_dataset: Any, model: nn.Module) -> None:
     single_label = getattr(config, "problem_type", None) in (None, "single_label_classification")
     if "Classification" not in type(model).__name__ or not classes or classes < 2 or not single_label:
         return
-    for index, labels in enumerate(_labels(forget_dataset)):
+    for index, labels in enumerate(_labels(dataset)):
         wrong = labels[(labels != IGNORED_LABEL) & ((labels < 0) | (labels >= classes))]
         if wrong.size:
             raise ValueError(
-                f"`forget_dataset` has the label {wrong.flat[0]} at index {index}, but the model knows the classes "
+                f"`{name}` has the label {wrong.flat[0]} at index {index}, but the model knows the classes "
                 f"0..{classes - 1}."
             )
 
@@ -62,9 +68,12 @@ def _labels(dataset: Any) -> Iterator[np.ndarray]:
         return
     columns = getattr(dataset, "column_names", None)
     name = next((name for name in LABEL_COLUMNS if isinstance(columns, list) and name in columns), None)
+    stored = next((getattr(dataset, held) for held in ("labels", "targets") if hasattr(dataset, held)), None)
+    # What is stored comes first, so that no image is decoded and no transform runs.
     if name is not None:
-        # The plain column, so that no image is decoded and no transform runs.
         values: Any = dataset.with_format(None)[name]
+    elif isinstance(stored, (list, np.ndarray, Tensor)) and len(stored) == len(dataset):
+        values = stored
     else:
         values = (_label_of(dataset[index]) for index in range(len(dataset)))
     for value in values:
@@ -78,10 +87,21 @@ def _label_of(example: Any) -> Any:
     return next((example[name] for name in LABEL_COLUMNS if name in example), None)
 
 
+def check_not_empty(evaluation_sets: Mapping[str, Any]) -> None:
+    """
+    Raises:
+        ValueError: An evaluation set is empty.
+    """
+    for name, dataset in evaluation_sets.items():
+        if isinstance(dataset, Sized) and len(dataset) == 0:
+            argument = "forget_eval_dataset" if name == "forget" else f"eval_dataset[{name!r}]"
+            raise ValueError(f"`{argument}` is empty; leave it out, or pass examples.")
+
+
 def check_evaluation_sets(rules: Sequence[StoppingRule], evaluation_sets: Mapping[str, Any]) -> None:
     """
     Raises:
-        ValueError: A rule needs an evaluation set that was not given, or one is empty.
+        ValueError: A rule needs an evaluation set that was not given.
     """
     for rule in rules:
         for split in rule.splits:
@@ -92,9 +112,6 @@ def check_evaluation_sets(rules: Sequence[StoppingRule], evaluation_sets: Mappin
                     f"`eval_dataset` has no set called {split!r}, which {rule} needs; there are "
                     f"{sorted(evaluation_sets)}. A single dataset counts as 'held_out'."
                 )
-    for name, dataset in evaluation_sets.items():
-        if isinstance(dataset, Sized) and len(dataset) == 0:
-            raise ValueError(f"`eval_dataset[{name!r}]` is empty.")
 
 
 def check_output_dir(output_dir: str | os.PathLike | None) -> None:
@@ -111,4 +128,4 @@ def check_output_dir(output_dir: str | os.PathLike | None) -> None:
         raise ValueError(f"`output_dir` cannot be written to, got `{output_dir}` ({error.strerror}).") from error
 
 
-__all__ = ["check_evaluation_sets", "check_forget_set", "check_labels", "check_output_dir"]
+__all__ = ["check_evaluation_sets", "check_forget_set", "check_labels", "check_not_empty", "check_output_dir"]

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from transformers import SchedulerType, TrainingArguments
+from transformers.trainer_utils import HubStrategy
 
 from .trajectory import TRAJECTORY_DTYPES
 
@@ -49,6 +51,8 @@ class UnlearningArguments(TrainingArguments):
         max_forget_steps (`int`, *optional*): Budget of optimizer steps on the forget set; a recording that would not
             finish is not begun.
         max_seconds (`float`, *optional*): Budget of time; the last good weights are kept.
+        hub_strategy (`str`, defaults to `"end"`): Nothing else goes with `push_to_hub=True`; whatever is uploaded
+            earlier still knows the forget set.
         learning_rate (`float`, defaults to 3e-4), lr_scheduler_type (`str`, defaults to `"constant"`),
         max_grad_norm (`float`, defaults to 0.0): As in [`~transformers.TrainingArguments`]. A decaying rate or clipped
             gradients would make the snapshots unevenly spaced.
@@ -72,7 +76,9 @@ class UnlearningArguments(TrainingArguments):
     reset_optimizer: bool = field(default=False, metadata={"help": "Fresh optimizer state after each rewind."})
     trajectory_dtype: str = field(default="float32", metadata={"help": "'float32' or 'bfloat16' (differences)."})
     trajectory_device: str = field(default="cpu", metadata={"help": "Where snapshots live: 'cpu' or 'model'."})
-    save_every_rewinds: int = field(default=0, metadata={"help": "Checkpoint after every n-th rewind; 0: never."})
+    save_every_rewinds: int = field(
+        default=0, metadata={"help": "Checkpoint after every n-th rewind; 0: only as save_strategy says."}
+    )
     target_ua: float | None = field(default=None, metadata={"help": "Stop at this UA (percent of the forget set)."})
     ua_tolerance: float = field(default=0.5, metadata={"help": "How near to target_ua, in points."})
     stop_at_unseen_loss: bool = field(
@@ -88,6 +94,9 @@ class UnlearningArguments(TrainingArguments):
         default="constant", metadata={"help": "The learning rate scheduler type to use."}
     )
     max_grad_norm: float = field(default=0.0, metadata={"help": "Max gradient norm; 0 does not clip."})
+    hub_strategy: HubStrategy | str = field(
+        default="end", metadata={"help": "With push_to_hub, only 'end': what is uploaded earlier still knows D_f."}
+    )
 
     def __post_init__(self) -> None:
         self._check_rewinding()
@@ -98,6 +107,11 @@ class UnlearningArguments(TrainingArguments):
             raise ValueError(
                 "`load_best_model_at_end` must stay False, got True: stopping rules choose the point to end at "
                 "(`target_ua`, `stop_at_unseen_loss`, `min_utility`)."
+            )
+        if self.push_to_hub and self.hub_strategy != HubStrategy.END:
+            raise ValueError(
+                f"`hub_strategy` must be 'end', got '{HubStrategy(self.hub_strategy).value}': a checkpoint holds the "
+                "trajectory, and a model that has just learned the forget set once more."
             )
 
     @property
@@ -113,8 +127,8 @@ class UnlearningArguments(TrainingArguments):
             ("warmup_intervals", 0),
             ("save_every_rewinds", 0),
         ):
-            if getattr(self, name) < least:
-                raise ValueError(f"`{name}` must be at least {least}, got {getattr(self, name)}.")
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
+                raise ValueError(f"`{name}` must be a whole number of at least {least}, got {getattr(self, name)}.")
         if not 0 < self.residual_scale <= 4:
             raise ValueError(
                 f"`residual_scale` must lie in (0, 4], got {self.residual_scale}; 1.0 is the paper's, 0.25 gentle."
@@ -132,6 +146,13 @@ class UnlearningArguments(TrainingArguments):
             raise ValueError(f"`target_ua` is in percent and must lie in 0..100, got {self.target_ua}.")
         if not self.ua_tolerance > 0:
             raise ValueError(f"`ua_tolerance` must be positive (points of UA), got {self.ua_tolerance}.")
+        if self.min_utility is not None and not math.isfinite(self.min_utility):
+            raise ValueError(f"`min_utility` must be a finite number, got {self.min_utility}.")
+        if not self.utility_metric.startswith("eval_") or self.utility_metric.count("_") < 2:
+            raise ValueError(
+                f"`utility_metric` must be named like 'eval_held_out_accuracy' (set and metric), got "
+                f"{self.utility_metric!r}."
+            )
         for name in ("max_forget_steps", "max_seconds"):
             value = getattr(self, name)
             if value is not None and value <= 0:

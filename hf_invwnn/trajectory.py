@@ -46,24 +46,24 @@ class Snapshot:
     An exact copy of the tracked parameters at one moment.
 
     Args:
-        parameters (`dict[str, nn.Parameter]`): What to copy.
+        parameters (`dict[str, torch.Tensor]`): What to copy.
         device (`torch.device` or `str`, *optional*): Where the copy lives; beside its parameter by default.
     """
 
-    def __init__(self, parameters: Mapping[str, nn.Parameter], device: torch.device | str | None = None) -> None:
+    def __init__(self, parameters: Mapping[str, torch.Tensor], device: torch.device | str | None = None) -> None:
         self.values = {
             name: parameter.detach().to(device or parameter.device, copy=True)
             for name, parameter in parameters.items()
         }
 
     @torch.no_grad()
-    def take(self, parameters: Mapping[str, nn.Parameter]) -> None:
+    def take(self, parameters: Mapping[str, torch.Tensor]) -> None:
         """Copies the parameters as they are now, over the values held."""
         for name, parameter in parameters.items():
             self.values[name].copy_(parameter)
 
     @torch.no_grad()
-    def restore(self, parameters: Mapping[str, nn.Parameter]) -> None:
+    def restore(self, parameters: Mapping[str, torch.Tensor]) -> None:
         """Puts the copied values back, in place."""
         for name, parameter in parameters.items():
             parameter.copy_(self.values[name])

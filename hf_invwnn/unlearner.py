@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 from transformers import Trainer
 from transformers.trainer_utils import TrainOutput, get_last_checkpoint
 from transformers.utils import logging
@@ -15,9 +15,9 @@ from transformers.utils import logging
 from .accuracy import classification_accuracy, most_likely_class
 from .callbacks import UnlearningCallback
 from .checkpoint import DamagedCheckpoint, check_checkpoint
-from .inputs import check_evaluation_sets, check_forget_set, check_labels, check_output_dir
+from .inputs import check_evaluation_sets, check_forget_set, check_labels, check_not_empty, check_output_dir
 from .normalization import frozen_statistics
-from .predictor import BASE_PREDICTOR, InvWNNModel, PastWeightPredictor
+from .predictor import PastWeightPredictor, load_predictor
 from .stopping import StoppingRule, UATarget, UnseenLoss, UtilityFloor
 from .training_args import UnlearningArguments
 from .trajectory import Trajectory, select_parameters
@@ -43,8 +43,8 @@ class InvWNNUnlearner(Trainer):
             forget set. A single one is the held-out set, of examples the model has never seen; in a dictionary the
             held-out set is the one called `"held_out"`.
         forget_eval_dataset (`Dataset`, *optional*): D_f with test-time transforms; `forget_dataset` by default.
-        predictor ([`PastWeightPredictor`] or `str`, *optional*): The predictor, or the folder or Hub id of one.
-            `BASE_PREDICTOR` by default.
+        predictor ([`PastWeightPredictor`] or `str`, *optional*): The predictor (moved to the device of the model), or
+            what [`load_predictor`] takes: the folder or Hub id of one, `"base"` (the default) or `"linear"`.
         stopping_rules (`Sequence[StoppingRule]`, *optional*): Rules of your own, beside those the arguments ask for.
         trainer_kwargs: The other arguments of [`~transformers.Trainer`]: `data_collator`, `processing_class`,
             `compute_loss_func`, `compute_metrics` (must return `"accuracy"` where UA is wanted), `callbacks`, ...
@@ -78,20 +78,23 @@ class InvWNNUnlearner(Trainer):
                 raise TypeError(
                     f"`{name}` has no place here: pass the trained model as `model`, D_f as `forget_dataset`."
                 )
-        check_forget_set(forget_dataset, args.snapshot_strategy)
-        check_labels(forget_dataset, model)
+        batch = args.per_device_train_batch_size * args.world_size if args.dataloader_drop_last else 1
+        check_forget_set(forget_dataset, args.snapshot_strategy, least=batch)
+        check_labels("forget_dataset", forget_dataset, model)
         evaluation_sets = _evaluation_sets(forget_dataset, eval_dataset, forget_eval_dataset)
+        check_not_empty(evaluation_sets)
+        for name, dataset in evaluation_sets.items():
+            if dataset is not forget_dataset:
+                check_labels("forget_eval_dataset" if name == "forget" else f"eval_dataset[{name!r}]", dataset, model)
         tracked = select_parameters(model, args.tracked_parameters)
-        self.predictor = _load_predictor(predictor, args.num_snapshots)
+        self.predictor = _fitting_predictor(predictor, args.num_snapshots)
         rules = [*_rules(args, evaluation_sets), *stopping_rules]
         check_evaluation_sets(rules, evaluation_sets)
         check_output_dir(args.output_dir)
 
         if trainer_kwargs.get("compute_metrics") is None:
-            trainer_kwargs |= {
-                "compute_metrics": classification_accuracy,
-                "preprocess_logits_for_metrics": most_likely_class,
-            }
+            trainer_kwargs["compute_metrics"] = classification_accuracy
+            trainer_kwargs.setdefault("preprocess_logits_for_metrics", most_likely_class)
         super().__init__(
             model=model,
             args=args,
@@ -99,6 +102,7 @@ class InvWNNUnlearner(Trainer):
             eval_dataset=evaluation_sets,
             **trainer_kwargs,
         )
+        self._makes_optimizer = self.optimizer is None
         # Many forwards (ResNet, PVT v2, BERT) take `num_items_in_batch` as a keyword and do not use it, and then the
         # gradients of n accumulated batches would be n times too long. So no model is told: each batch gives its mean,
         # and the Trainer divides by the number of batches.
@@ -111,7 +115,8 @@ class InvWNNUnlearner(Trainer):
             self.predictor,
             rules,
             measure=self.measure,
-            report=self.log,
+            report=self._report,
+            buffers={} if args.freeze_normalization else dict(model.named_buffers()),
         )
         self.add_callback(self.unlearning)
 
@@ -127,7 +132,20 @@ class InvWNNUnlearner(Trainer):
         """Evaluates the model as it is on the named evaluation sets, on all of them by default."""
         assert isinstance(self.eval_dataset, dict)
         names = self.eval_dataset if splits is None else splits
-        return self.evaluate({name: self.eval_dataset[name] for name in names})
+        with self._keeping_control():
+            return self.evaluate({name: self.eval_dataset[name] for name in names})
+
+    def _report(self, point: dict[str, float]) -> None:
+        with self._keeping_control():
+            self.log(point)
+
+    @contextmanager
+    def _keeping_control(self) -> Iterator[None]:
+        """The Trainer takes an evaluation or a log line for the one that was due, and would leave that one out."""
+        due = {name: getattr(self.control, name) for name in ("should_log", "should_evaluate", "should_save")}
+        yield
+        for name, value in due.items():
+            setattr(self.control, name, value)
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
         """
@@ -141,9 +159,11 @@ class InvWNNUnlearner(Trainer):
                 is unchanged.
         """
         folder = self._checkpoint_folder(resume_from_checkpoint)
+        if self._makes_optimizer:
+            self.optimizer = None  # that of an earlier call has its learning rate and its moments
         model = self.accelerator.unwrap_model(self.model)
         before = {name: value.clone() for name, value in model.state_dict().items()} if folder else {}
-        self.unlearning.resume_from, self.unlearning.last_good = folder, None
+        self.unlearning.resume_from, self.unlearning.last_good, self.unlearning.has_stepped = folder, None, False
         with ExitStack() as contexts:
             contexts.enter_context(_only_trainable(model, self.unlearning.trajectory.parameters))
             if self.args.freeze_normalization:
@@ -151,22 +171,18 @@ class InvWNNUnlearner(Trainer):
             try:
                 return super().train(folder, *args, **kwargs)
             except KeyboardInterrupt:
-                self._recover(model, before)
+                if self.unlearning.last_good is None and before:
+                    model.load_state_dict(before)
+                self.unlearning.restore_last_good()
                 self.save_model()
                 logger.warning(f"Interrupted; the last good weights are saved in `{self.args.output_dir}`.")
                 raise
             except Exception as error:
-                self._recover(model, before)
-                if folder is not None and self.unlearning.last_good is None:
+                if folder is not None and not self.unlearning.has_stepped:
+                    model.load_state_dict(before)
                     raise DamagedCheckpoint(f"`{folder}` cannot be resumed from: {error}") from error
+                self.unlearning.restore_last_good()
                 raise
-
-    def _recover(self, model: nn.Module, before: dict[str, Tensor]) -> None:
-        """After an error: the last good weights, or those from before a resume that failed."""
-        if self.unlearning.last_good is not None:
-            self.unlearning.restore_last_good()
-        elif before:
-            model.load_state_dict(before)
 
     def _checkpoint_folder(self, resume_from_checkpoint: str | bool | None) -> str | None:
         """The folder to resume from, looked through before the model is touched."""
@@ -179,7 +195,7 @@ class InvWNNUnlearner(Trainer):
         )
         if folder is None:
             raise ValueError(f"`resume_from_checkpoint`: there is no checkpoint in `{self.args.output_dir}`.")
-        check_checkpoint(folder, self.unlearning.trajectory.parameters)
+        check_checkpoint(folder, self.unlearning.kept)
         return folder
 
 
@@ -194,25 +210,14 @@ def _evaluation_sets(forget_dataset: Any, eval_dataset: Any, forget_eval_dataset
     return {"forget": forget, **sets} if isinstance(forget, Sized) else sets
 
 
-def _load_predictor(predictor: PastWeightPredictor | str | os.PathLike | None, num_snapshots: int) -> Any:
-    if predictor is None or isinstance(predictor, (str, os.PathLike)):
-        source = BASE_PREDICTOR if predictor is None else os.fspath(predictor)
-        try:
-            predictor = InvWNNModel.from_pretrained(source)
-        except OSError as error:
-            raise ValueError(f"`predictor` cannot be loaded from the folder or Hub id {source!r}: {error}") from error
-    if not isinstance(predictor, PastWeightPredictor):
-        raise TypeError(
-            f"`predictor` must be a PastWeightPredictor, a folder or a Hub id, got {type(predictor).__name__}."
-        )
-    if predictor.num_snapshots not in (None, num_snapshots):
+def _fitting_predictor(predictor: PastWeightPredictor | str | os.PathLike | None, num_snapshots: int) -> Any:
+    loaded = load_predictor(predictor)
+    if loaded.num_snapshots not in (None, num_snapshots):
         raise ValueError(
-            f"`predictor` was made for K = {predictor.num_snapshots} snapshots, but `num_snapshots` is "
-            f"{num_snapshots}; set `num_snapshots={predictor.num_snapshots}`."
+            f"`predictor` was made for K = {loaded.num_snapshots} snapshots, but `num_snapshots` is "
+            f"{num_snapshots}; set `num_snapshots={loaded.num_snapshots}`."
         )
-    if isinstance(predictor, nn.Module):
-        predictor.eval().requires_grad_(False)
-    return predictor
+    return loaded
 
 
 def _rules(args: UnlearningArguments, evaluation_sets: Mapping[str, Any]) -> list[StoppingRule]:

@@ -163,6 +163,25 @@ def test_a_label_outside_the_classes(make_unlearner: Make, vit: nn.Module, forge
         make_unlearner(vit, forget.relabelled(labels))
 
 
+def test_a_label_outside_the_classes_in_an_evaluation_set(
+    make_unlearner: Make, vit: nn.Module, forget: Examples
+) -> None:
+    """Which the first evaluation would otherwise end on, after the run has begun."""
+    wrong = forget.relabelled(forget.columns["labels"] + 10)
+    with unchanged(vit), pytest.raises(ValueError, match=re.escape("`eval_dataset['test']` has the label 1")):
+        make_unlearner(vit, forget, eval_dataset={"test": wrong})
+    with unchanged(vit), pytest.raises(ValueError, match=re.escape("`forget_eval_dataset` has the label 1")):
+        make_unlearner(vit, forget, forget_eval_dataset=wrong)
+
+
+def test_a_forget_set_that_is_dropped_whole(make_unlearner: Make, vit: nn.Module, forget: Examples) -> None:
+    with (
+        unchanged(vit),
+        pytest.raises(ValueError, match=r"16 examples, less than a batch of 32.*`dataloader_drop_last`"),
+    ):
+        make_unlearner(vit, forget, per_device_train_batch_size=32, dataloader_drop_last=True)
+
+
 @pytest.mark.parametrize("column", ["label", "labels", "label_ids"])
 def test_a_label_outside_the_classes_of_a_hub_dataset(make_unlearner: Make, bert: nn.Module, column: str) -> None:
     """Found in the column itself, without running the transform."""
@@ -177,12 +196,12 @@ def test_labels_that_are_no_classes_pass(digits: Examples, forget: Examples) -> 
     """-100 is ignored by the loss; numbers to regress on and models that do not classify have no classes."""
     labels = forget.columns["labels"].clone()
     labels[3] = -100
-    check_labels(forget.relabelled(labels), build_model("vit"))
-    check_labels(forget.relabelled(labels + 0.5), build_model("vit"))
-    check_labels(forget.relabelled(labels + 50), nn.Linear(2, 2))
+    check_labels("forget_dataset", forget.relabelled(labels), build_model("vit"))
+    check_labels("forget_dataset", forget.relabelled(labels + 0.5), build_model("vit"))
+    check_labels("forget_dataset", forget.relabelled(labels + 50), nn.Linear(2, 2))
     regression = build_model("vit")
     regression.config.problem_type = "regression"
-    check_labels(forget.relabelled(labels + 50), regression)
+    check_labels("forget_dataset", forget.relabelled(labels + 50), regression)
 
 
 # ---- Where to write ----

@@ -40,3 +40,7 @@ def test_every_link_and_every_file_of_a_command_exists() -> None:
     assert links and files
     for name in [*links, *files]:
         assert (ROOT / name).exists(), name
+
+
+def test_no_placeholder_is_left() -> None:
+    assert re.findall(r"\b[A-Z]+_[A-Z_]+\b|\bTODO\b|\bXX+\b", README) == []

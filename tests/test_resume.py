@@ -228,6 +228,21 @@ def without_a_last_good_weight(folder: Path) -> None:
     save_file(state, folder / "trajectory.safetensors")
 
 
+def with_a_last_good_weight(value: torch.Tensor) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        state = load_file(folder / "trajectory.safetensors")
+        save_file({**state, "last_good.classifier.bias": value}, folder / "trajectory.safetensors")
+
+    return damage
+
+
+def without_the_history(folder: Path) -> None:
+    path = folder / "unlearning_state.json"
+    state = json.loads(path.read_text())
+    del state["history"]
+    path.write_text(json.dumps(state))
+
+
 def without_a_snapshot(folder: Path) -> None:
     state = load_file(folder / "trajectory.safetensors")
     del state["trajectory.later.classifier.bias"]
@@ -243,6 +258,16 @@ def without_a_snapshot(folder: Path) -> None:
         (lambda folder: truncate(folder / "unlearning_state.json"), r"unlearning_state\.json` is damaged"),
         (lambda folder: truncate(folder / "trainer_state.json"), r"trainer_state\.json` is missing or damaged"),
         (lambda folder: truncate(folder / "optimizer.pt"), "cannot be resumed from"),
+        (lambda folder: truncate(folder / "rng_state.pth"), "cannot be resumed from"),
+        (
+            lambda folder: (folder / "unlearning_state.json").write_bytes(b"\xff\xfe"),
+            r"unlearning_state\.json` is damaged",
+        ),
+        (lambda folder: (folder / "optimizer.pt").unlink(), "has no optimizer state"),
+        (lambda folder: (folder / "rng_state.pth").unlink(), "has no random state"),
+        (without_the_history, r"unlearning_state\.json` lacks history"),
+        (with_a_last_good_weight(torch.full((10,), torch.nan)), r"`classifier\.bias` that are not finite"),
+        (with_a_last_good_weight(torch.zeros(3)), r"the shape \(3,\) for `classifier\.bias`, the model \(10,\)"),
         (lambda folder: (folder / "trajectory.safetensors").unlink(), r"trajectory\.safetensors .* is missing"),
         (lambda folder: (folder / "unlearning_state.json").unlink(), r"unlearning_state\.json is missing"),
         (lambda folder: (folder / "trainer_state.json").unlink(), r"trainer_state\.json` is missing"),
@@ -298,8 +323,8 @@ def test_nothing_to_resume_from_is_said(run: Start) -> None:
 
 def test_a_whole_checkpoint_passes_the_check(checkpoint: Path) -> None:
     """Also when its weights lie in several files, each of which is looked at."""
-    names = [name for name, _ in build_model("bert").named_parameters()]
-    check_checkpoint(checkpoint, names)
+    kept = dict(build_model("bert").named_parameters())
+    check_checkpoint(checkpoint, kept)
     state = load_file(checkpoint / "model.safetensors")
     keys = sorted(state)
     parts = {"model-1.safetensors": keys[: len(keys) // 2], "model-2.safetensors": keys[len(keys) // 2 :]}
@@ -308,13 +333,13 @@ def test_a_whole_checkpoint_passes_the_check(checkpoint: Path) -> None:
     (checkpoint / "model.safetensors").unlink()
     index = {"metadata": {}, "weight_map": {key: file for file, keys in parts.items() for key in keys}}
     (checkpoint / "model.safetensors.index.json").write_text(json.dumps(index))
-    check_checkpoint(checkpoint, names)
+    check_checkpoint(checkpoint, kept)
     truncate(checkpoint / "model-2.safetensors")
     with pytest.raises(DamagedCheckpoint, match=r"model-2\.safetensors` is damaged"):
-        check_checkpoint(checkpoint, names)
+        check_checkpoint(checkpoint, kept)
     (checkpoint / "model-2.safetensors").unlink()
     with pytest.raises(DamagedCheckpoint, match=r"model-2\.safetensors"):
-        check_checkpoint(checkpoint, names)
+        check_checkpoint(checkpoint, kept)
     truncate(checkpoint / "model.safetensors.index.json")
     with pytest.raises(DamagedCheckpoint, match=r"index\.json"):
-        check_checkpoint(checkpoint, names)
+        check_checkpoint(checkpoint, kept)

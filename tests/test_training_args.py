@@ -75,12 +75,16 @@ def test_arguments_are_parsed_from_a_command_line_and_survive_a_second_time(tmp_
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"num_rewinds": 0}, "`num_rewinds` must be at least 1, got 0"),
-        ({"num_rewinds": -3}, "`num_rewinds` must be at least 1, got -3"),
-        ({"num_snapshots": 1}, "`num_snapshots` must be at least 2, got 1"),
-        ({"snapshot_steps": 0}, "`snapshot_steps` must be at least 1, got 0"),
-        ({"warmup_intervals": -1}, "`warmup_intervals` must be at least 0, got -1"),
-        ({"save_every_rewinds": -1}, "`save_every_rewinds` must be at least 0, got -1"),
+        ({"num_rewinds": 0}, "`num_rewinds` must be a whole number of at least 1, got 0"),
+        ({"num_rewinds": -3}, "`num_rewinds` must be a whole number of at least 1, got -3"),
+        ({"num_snapshots": 1}, "`num_snapshots` must be a whole number of at least 2, got 1"),
+        ({"snapshot_steps": 0}, "`snapshot_steps` must be a whole number of at least 1, got 0"),
+        ({"warmup_intervals": -1}, "`warmup_intervals` must be a whole number of at least 0, got -1"),
+        ({"save_every_rewinds": -1}, "`save_every_rewinds` must be a whole number of at least 0, got -1"),
+        ({"num_snapshots": 15.5}, "`num_snapshots` must be a whole number of at least 2, got 15.5"),
+        ({"min_utility": float("nan")}, "`min_utility` must be a finite number, got nan"),
+        ({"utility_metric": "accuracy"}, "`utility_metric` must be named like 'eval_held_out_accuracy'"),
+        ({"push_to_hub": True, "hub_strategy": "every_save"}, "`hub_strategy` must be 'end', got 'every_save'"),
         ({"residual_scale": 0.0}, "`residual_scale` must lie in (0, 4], got 0.0"),
         ({"residual_scale": -0.5}, "`residual_scale` must lie in (0, 4], got -0.5"),
         ({"residual_scale": 4.01}, "`residual_scale` must lie in (0, 4], got 4.01"),
@@ -105,6 +109,11 @@ def test_arguments_are_parsed_from_a_command_line_and_survive_a_second_time(tmp_
 def test_a_value_that_cannot_work_is_refused_by_name(tmp_path: Path, values: dict, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         arguments(tmp_path, **values)
+
+
+def test_pushing_to_the_hub_uploads_only_the_end(tmp_path: Path) -> None:
+    """A checkpoint, and a model in the midst of a recording, know the forget set."""
+    assert arguments(tmp_path, push_to_hub=True).hub_strategy == "end"
 
 
 @pytest.mark.parametrize("values", [{"residual_scale": 4.0}, {"target_ua": 0.0}, {"target_ua": 100.0}])

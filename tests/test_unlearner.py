@@ -82,7 +82,7 @@ def algorithm_1(
         {},
         {"warmup_intervals": 1, "residual_scale": 1.0},
         {"snapshot_strategy": "steps", "snapshot_steps": 1},
-        {"snapshot_strategy": "steps", "snapshot_steps": 3, "warmup_intervals": 1},
+        {"snapshot_strategy": "steps", "snapshot_steps": 3, "warmup_intervals": 2},
     ],
     ids=["epoch", "epoch-warmup", "steps", "steps-warmup"],
 )
@@ -185,6 +185,29 @@ def test_batch_norm_buffers_follow_the_forget_set_only_if_asked_to(
     assert changed == {name for name, _ in resnet.named_parameters()} | (set() if freeze else buffers)
 
 
+def test_running_statistics_that_may_change_are_kept_with_the_last_good_weights(
+    make_unlearner: Make, resnet: nn.Module, digits: Examples
+) -> None:
+    """Left in the midst of the first recording, where they have moved already."""
+    before = copied(resnet)
+    trainer = make_unlearner(
+        resnet, digits.part(0, 32), freeze_normalization=False, callbacks=[RaiseAt(6, RuntimeError("stop"))]
+    )
+    with pytest.raises(RuntimeError, match="stop"):
+        trainer.train()
+    assert differing(copied(resnet), before) == []
+
+
+def test_the_log_keeps_the_lines_of_the_trainer(
+    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples
+) -> None:
+    """The training loss of every epoch is logged, also of those in which a rewind is evaluated and logged."""
+    trainer = make_unlearner(memorised_vit, noisy, logging_strategy="epoch")
+    trainer.train()
+    epochs = [line["epoch"] for line in trainer.state.log_history if "loss" in line]
+    assert epochs == [1, 2, 3, 4, 5, 6]
+
+
 def test_the_model_keeps_no_hook_of_ours(make_unlearner: Make, resnet: nn.Module, digits: Examples) -> None:
     layers = [layer for layer in resnet.modules() if isinstance(layer, nn.BatchNorm2d)]
     make_unlearner(resnet, digits.part(0, 16), num_rewinds=1).train()
@@ -284,6 +307,18 @@ def test_train_can_be_called_again(make_unlearner: Make, memorised_vit: nn.Modul
     for name in ("eval_forget_loss", "eval_forget_accuracy"):
         assert trainer.history[0][name] == pytest.approx(first[-1][name], rel=1e-6)
     assert differing(copied(memorised_vit), reached) != []
+
+
+def test_a_second_train_uses_the_learning_rate_it_then_finds(
+    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples
+) -> None:
+    rates: list[float] = []
+    trainer = make_unlearner(memorised_vit, noisy, num_rewinds=1, learning_rate=1e-3)
+    trainer.add_callback(Trace(lambda step, kwargs: rates.append(kwargs["optimizer"].param_groups[0]["lr"])))
+    trainer.train()
+    trainer.args.learning_rate = 2e-4
+    trainer.train()
+    assert rates == [1e-3] * 12 + [2e-4] * 12
 
 
 @pytest.mark.parametrize("reset", [True, False])
@@ -461,6 +496,21 @@ def test_min_utility_is_never_undercut(
     assert "min_utility" in trainer.stop_reason
 
 
+def test_a_floor_that_no_point_of_a_rewind_keeps_ends_with_the_weights_before_it(
+    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples
+) -> None:
+    before = copied(memorised_vit)
+    trainer = make_unlearner(memorised_vit, noisy, min_utility=0.5, utility_metric="eval_forget_accuracy")
+    trainer.unlearning.measure = lambda splits=None: {
+        "eval_forget_loss": 0.0,
+        "eval_forget_accuracy": 0.9 if differing(copied(memorised_vit), before) == [] else 0.1,
+    }
+    trainer.train()
+    assert differing(copied(memorised_vit), before) == []
+    assert trainer.history[-1]["fraction"] == 0
+    assert trainer.stop_reason.startswith("no point of rewind 1 keeps to min_utility = 0.5")
+
+
 def test_min_utility_takes_any_metric_of_any_set(
     make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples, held_out: Examples
 ) -> None:
@@ -493,7 +543,7 @@ def test_of_two_rules_the_earlier_point_counts(
     for name, rules in (
         ("low", {"target_ua": 10.0}),
         ("high", {"target_ua": 70.0}),
-        ("both", {"target_ua": 70.0, "stopping_rules": [UATarget(10.0, tolerance=100 / 32)]}),
+        ("both", {"target_ua": 10.0, "stopping_rules": [UATarget(70.0, tolerance=100 / 32)]}),
     ):
         model = build_model("vit")
         model.load_state_dict(memorised)
@@ -529,7 +579,7 @@ def test_a_rule_that_holds_at_the_start_leaves_the_model_bitwise_unchanged(
     trainer.train()
     assert differing(copied(model), before) == []
     assert len(trainer.history) == 1
-    assert trainer.stop_reason == "target_ua = 0 holds before the first rewind; the model is unchanged"
+    assert trainer.stop_reason == "target_ua = 0 holds before the first rewind; the model is as it was"
 
 
 def test_the_budget_of_steps_is_kept(make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples) -> None:

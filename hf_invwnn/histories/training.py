@@ -93,6 +93,8 @@ def best_linear_scale(windows: Windows) -> float:
     change = windows.labels - windows.trajectory[:, 0]
     displacement = windows.trajectory[:, -1] - windows.trajectory[:, 0]
     moved = displacement != 0
+    if not moved.any():
+        return 0.0
     ratio, order = torch.sort(-change[moved] / displacement[moved])
     weight = displacement[moved].abs()[order].cumsum(0)
     return float(ratio[torch.searchsorted(weight, weight[-1] / 2)])

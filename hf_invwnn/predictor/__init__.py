@@ -1,16 +1,12 @@
 """What a weight was U epochs ago: configuration, network, task vector, conversion of the authors' weights."""
 
-from pathlib import Path
-
 from .base import PastWeightPredictor, parameter_kind
 from .config import PARAMETER_KINDS, InvWNNConfig
 from .conversion import convert_keras
 from .linear import LinearPredictor
+from .loading import BASE_PREDICTOR, load_predictor
 from .model import InvWNNModel, InvWNNOutput
 
-
-# The predictor that ships with the package; `InvWNNModel.from_pretrained(BASE_PREDICTOR)`.
-BASE_PREDICTOR = str(Path(__file__).parent / "base_predictor")
 
 __all__ = [
     "BASE_PREDICTOR",
@@ -21,5 +17,6 @@ __all__ = [
     "LinearPredictor",
     "PastWeightPredictor",
     "convert_keras",
+    "load_predictor",
     "parameter_kind",
 ]

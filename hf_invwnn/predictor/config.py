@@ -78,7 +78,7 @@ class InvWNNConfig(PreTrainedConfig):
                 raise ValueError(f"`{name}` must be at least 1, got {size}.")
         if trajectory_scale not in TRAJECTORY_SCALES:
             raise ValueError(f"`trajectory_scale` must be one of {TRAJECTORY_SCALES}, got {trajectory_scale!r}.")
-        if residual_range <= 0:
+        if not residual_range > 0:
             raise ValueError(f"`residual_range` must be positive, got {residual_range}.")
         self.num_snapshots = num_snapshots
         self.rewind_epochs = rewind_epochs

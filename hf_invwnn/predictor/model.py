@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -173,11 +172,11 @@ class InvWNNModel(PreTrainedModel):
             )
         except SafetensorError as error:
             raise ValueError(
-                f"The weights of the predictor `{os.fspath(pretrained_model_name_or_path)}` are damaged ({error}). "
+                f"The weights of the predictor `{pretrained_model_name_or_path}` are damaged ({error}). "
                 "Save or download them again."
             ) from error
         model, info = loaded
-        model._refuse_incomplete(info, os.fspath(pretrained_model_name_or_path))
+        model._refuse_incomplete(info, str(pretrained_model_name_or_path))
         return (model, info) if with_loading_info else model
 
     def _refuse_incomplete(self, info: dict[str, Any], source: str) -> None:

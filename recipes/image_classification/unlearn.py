@@ -14,12 +14,13 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recipe import parse_yaml_and_flags
+from recipe import check_trained_on, parse_yaml_and_flags
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from hf_invwnn import BASE_PREDICTOR, InvWNNUnlearner, LinearPredictor, UnlearningArguments
+from hf_invwnn import InvWNNUnlearner, UnlearningArguments
 from hf_invwnn.image_tensors import ImageTensors
 from hf_invwnn.metrics import judge_model, retraining_distance
+from hf_invwnn.predictor import load_predictor
 from hf_invwnn.report import markdown_table, plot_curves, write_results
 from hf_invwnn.scenarios import UnlearningSplits
 
@@ -43,24 +44,26 @@ def load_model(folder: str) -> AutoModelForImageClassification:
 def main() -> None:
     recipe, args = parse_yaml_and_flags((RecipeArguments, UnlearningArguments), __doc__)
     logging.basicConfig(level=logging.INFO)
+    predictor = load_predictor(recipe.predictor)
     splits = UnlearningSplits.load_from_disk(recipe.splits_dir)
+    check_trained_on("model", recipe.model, "train", splits)
+    if recipe.retrained is not None:
+        check_trained_on("retrained", recipe.retrained, "retain", splits)
     processor = AutoImageProcessor.from_pretrained(recipe.model, backend="pil")
-    names = ("forget", "retain", "validation", "test")
     tensors = {
         name: ImageTensors.from_dataset(getattr(splits, name), processor, recipe.image_column, splits.label_column)
-        for name in names
+        for name in ("forget", "retain", "validation", "test")
+        if len(getattr(splits, name))
     }
     judged = {name: tensors[name] for name in ("forget", "retain", "test")}
+    watched = {"retain": tensors["retain"], "test": tensors["test"]}
+    if "validation" in tensors:
+        watched["held_out"] = tensors["validation"]
     model = load_model(recipe.model)
     results = {"pretrained": judge_model(model.to(args.device), judged)}
 
-    special = {"base": BASE_PREDICTOR, "linear": LinearPredictor()}
     unlearner = InvWNNUnlearner(
-        model,
-        args,
-        forget_dataset=tensors["forget"],
-        eval_dataset={"retain": tensors["retain"], "test": tensors["test"], "held_out": tensors["validation"]},
-        predictor=special.get(recipe.predictor, recipe.predictor),
+        model, args, forget_dataset=tensors["forget"], eval_dataset=watched, predictor=predictor
     )
     start = time.perf_counter()
     unlearner.train(resume_from_checkpoint=recipe.resume)

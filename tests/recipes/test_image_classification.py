@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from transformers import AutoModelForImageClassification
+
+from hf_invwnn.scenarios import SCENARIOS
 
 
 ROOT = Path(__file__).parents[2]
@@ -22,16 +26,19 @@ def launch(recipe: str, *flags: str, config: str) -> subprocess.CompletedProcess
 
 
 def test_train_retrain_and_unlearn_from_the_configurations(tmp_path: Path) -> None:
-    pretrained, splits, unlearned = (str(tmp_path / name) for name in ("pretrained", "splits", "unlearned"))
-    ended = launch(
-        "train.py",
-        *("--output_dir", pretrained, "--splits_dir", splits, "--num_train_epochs", "1"),
-        config="digits_vit_train.yaml",
+    pretrained, retrained, splits, unlearned = (
+        str(tmp_path / name) for name in ("pretrained", "retrained", "splits", "unlearned")
     )
-    assert ended.returncode == 0, ended.stderr
+    for output_dir, train_on in ((pretrained, "train"), (retrained, "retain")):
+        ended = launch(
+            "train.py",
+            *("--output_dir", output_dir, "--splits_dir", splits, "--train_on", train_on, "--num_train_epochs", "1"),
+            config="digits_vit_train.yaml",
+        )
+        assert ended.returncode == 0, ended.stderr
     ended = launch(
         "unlearn.py",
-        *("--model", pretrained, "--retrained", pretrained, "--splits_dir", splits, "--output_dir", unlearned),
+        *("--model", pretrained, "--retrained", retrained, "--splits_dir", splits, "--output_dir", unlearned),
         *("--num_rewinds", "1", "--snapshot_strategy", "steps"),
         config="digits_vit_unlearn.yaml",
     )
@@ -44,11 +51,97 @@ def test_train_retrain_and_unlearn_from_the_configurations(tmp_path: Path) -> No
     AutoModelForImageClassification.from_pretrained(unlearned)
 
 
-@pytest.mark.parametrize("recipe", ["train.py", "unlearn.py"])
-def test_an_unknown_key_in_a_configuration_is_an_error(recipe: str, tmp_path: Path) -> None:
-    config = tmp_path / "typo.yaml"
-    config.write_text("learning_rat: 0.1\n")
-    ended = subprocess.run(
-        [sys.executable, str(RECIPES / recipe), "--config", str(config)], capture_output=True, text=True, timeout=300
-    )
-    assert ended.returncode != 0 and "unknown keys: learning_rat" in ended.stderr
+# ---- The pieces, without a process of their own ----
+
+
+@pytest.fixture
+def train(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(RECIPES))
+    return import_module("train")
+
+
+@pytest.fixture
+def recipe(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(RECIPES))
+    return import_module("recipe")
+
+
+SETTINGS = {"class_removal": {"label": 3}, "given_indices": {"indices": [5, 2, 9]}}
+
+
+@pytest.mark.parametrize("scenario", sorted(SCENARIOS))
+def test_every_scenario_can_be_asked_for(train: ModuleType, recipe: ModuleType, tmp_path: Path, scenario: str) -> None:
+    """Some draw and take a seed, one does not."""
+    asked = train.ScenarioArguments(scenario, SETTINGS.get(scenario), str(tmp_path / "splits"))
+    splits = train.make_splits(recipe.DataArguments(), asked, seed=3)
+    assert splits.scenario == scenario and len(splits.forget) > 0
+    splits.save_to_disk(asked.splits_dir)
+    assert train.load_splits(asked).sha256 == splits.sha256
+    with pytest.raises(SystemExit, match=r"--splits_dir: .* exists already"):
+        train.make_splits(recipe.DataArguments(), asked, seed=3)
+
+
+def test_a_setting_that_a_scenario_does_not_take(train: ModuleType, recipe: ModuleType, tmp_path: Path) -> None:
+    asked = train.ScenarioArguments("class_removal", {"classes": [3]}, str(tmp_path / "splits"))
+    with pytest.raises(SystemExit, match=r"--scenario_settings: class_removal takes label, .*; got \['classes'\]"):
+        train.make_splits(recipe.DataArguments(), asked, seed=3)
+
+
+def test_a_model_of_other_splits_is_refused(train: ModuleType, recipe: ModuleType, tmp_path: Path) -> None:
+    """A comparison with the twin of another split would be a table of nonsense."""
+    data, asked = recipe.DataArguments(), train.ScenarioArguments(splits_dir=str(tmp_path / "none"))
+    mine, other = (train.make_splits(data, asked, seed=seed) for seed in (0, 1))
+    recipe.write_trained_on(str(tmp_path), "retain", mine)
+    recipe.check_trained_on("retrained", str(tmp_path), "retain", mine)
+    with pytest.raises(SystemExit, match=r"--retrained: .* does not fit the splits; .* sha256"):
+        recipe.check_trained_on("retrained", str(tmp_path), "retain", other)
+    with pytest.raises(SystemExit, match=r"--model: .* train_on retain for train"):
+        recipe.check_trained_on("model", str(tmp_path), "train", mine)
+
+
+def test_retraining_needs_the_splits_of_the_first_training(train: ModuleType, tmp_path: Path) -> None:
+    asked = train.ScenarioArguments(splits_dir=str(tmp_path / "none"), train_on="retain")
+    with pytest.raises(SystemExit, match=r"--splits_dir: .* Train on everything first"):
+        train.load_splits(asked)
+
+
+def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(recipe: ModuleType, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match=r"--dataset: there is no folder"):
+        recipe.load_images(recipe.DataArguments(dataset=str(tmp_path / "cifar10")), seed=0)
+
+
+@pytest.mark.parametrize("words", [["--config", "{}"], ["--config={}"]], ids=["space", "equals"])
+def test_flags_win_over_the_file(
+    train: ModuleType, recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    config = tmp_path / "run.yaml"
+    config.write_text("scenario: class_removal\nsplits_dir: somewhere\n")
+    given = [word.format(config) for word in words]
+    monkeypatch.setattr(sys, "argv", ["train.py", "--splits_dir", "elsewhere", *given])
+    (scenario,) = recipe.parse_yaml_and_flags((train.ScenarioArguments,), "")
+    assert (scenario.scenario, scenario.splits_dir) == ("class_removal", "elsewhere")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("learning_rat: 0.1\n", "unknown keys: learning_rat"),
+        ("- a\n- b\n", "must hold `name: value` lines"),
+        ("a: [", "is no YAML"),
+    ],
+)
+def test_a_broken_configuration_is_an_error(
+    train: ModuleType,
+    recipe: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    message: str,
+) -> None:
+    config = tmp_path / "broken.yaml"
+    config.write_text(text)
+    monkeypatch.setattr(sys, "argv", ["train.py", "--config", str(config)])
+    with pytest.raises(SystemExit):
+        recipe.parse_yaml_and_flags((train.ScenarioArguments,), "")
+    assert message in capsys.readouterr().err

@@ -56,6 +56,16 @@ def test_the_curve_is_a_picture_that_is_not_blank(tmp_path: Path) -> None:
     assert {(0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)} <= colours
 
 
+def test_a_curve_draws_what_there_is_to_draw(tmp_path: Path) -> None:
+    only_test = [{key: value for key, value in point.items() if "retain" not in key} for point in HISTORY]
+    plot_curves(only_test, tmp_path / "curves.png", retrained={"UA": 99.0, "TA": 95.0, "RA": 100.0})
+    with Image.open(tmp_path / "curves.png") as picture:
+        colours = {colour for _, colour in picture.convert("RGB").getcolors(maxcolors=100_000)}
+    assert (0x00, 0x72, 0xB2) in colours and (0xD5, 0x5E, 0x00) not in colours
+    with pytest.raises(ValueError, match="neither a test nor a retain accuracy"):
+        plot_curves([{"ua": 1.0}], tmp_path / "curves.png")
+
+
 def test_a_curve_without_points_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`history` is empty"):
         plot_curves([], tmp_path / "curves.png")

@@ -1,0 +1,47 @@
+"""A predictor from whatever a user names it by."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from .base import PastWeightPredictor
+from .linear import LinearPredictor
+from .model import InvWNNModel
+
+
+# The predictor that ships with the package.
+BASE_PREDICTOR = str(Path(__file__).parent / "base_predictor")
+
+
+def load_predictor(predictor: PastWeightPredictor | str | os.PathLike | None = None) -> Any:
+    """
+    A predictor, ready to predict.
+
+    Args:
+        predictor ([`PastWeightPredictor`], `str` or `os.PathLike`, *optional*): One, which is returned as it is; the
+            folder or Hub id of one; `"base"` (the default) for the one in the package; `"linear"` for the task vector.
+
+    Raises:
+        TypeError: It is no predictor.
+        ValueError: It cannot be loaded, or is incomplete.
+    """
+    if predictor is None or predictor == "base":
+        predictor = BASE_PREDICTOR
+    if predictor == "linear":
+        return LinearPredictor()
+    if isinstance(predictor, (str, os.PathLike)):
+        source = os.fspath(predictor)
+        try:
+            return InvWNNModel.from_pretrained(source).eval().requires_grad_(False)
+        except OSError as error:
+            raise ValueError(f"`predictor` cannot be loaded from the folder or Hub id {source!r}: {error}") from error
+    if not isinstance(predictor, PastWeightPredictor):
+        raise TypeError(
+            f"`predictor` must be a PastWeightPredictor, a folder or a Hub id, got {type(predictor).__name__}."
+        )
+    return predictor
+
+
+__all__ = ["BASE_PREDICTOR", "load_predictor"]
