@@ -38,8 +38,8 @@ from .unlearner import InvWNNUnlearner
 
 IMAGE_SIZE = 8
 EPOCHS = 110
-# Three of four wrong labels no longer believed. Set by hand, after a look at the whole curve of one seed.
-TARGET_UA = 75.0
+# Half of the wrong labels no longer believed; what is forgotten beyond that costs more and more accuracy.
+TARGET_UA = 50.0
 
 
 @dataclass
