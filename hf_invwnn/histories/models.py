@@ -1,16 +1,25 @@
-"""Small image classifiers to collect weight histories from, one builder for each architecture."""
+"""
+Small models to collect weight histories from, one builder for each architecture.
+
+A builder takes channels, image size and number of classes; a model takes `pixel_values` and `labels` and gives a loss.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import nn
 from transformers import (
+    BertConfig,
+    BertForSequenceClassification,
     ConvNextConfig,
     ConvNextForImageClassification,
     PreTrainedConfig,
+    PvtV2Config,
+    PvtV2ForImageClassification,
     ResNetConfig,
     ResNetForImageClassification,
     ViTConfig,
@@ -102,12 +111,95 @@ def convnext(channels: int, image_size: int, num_labels: int) -> nn.Module:
     return ConvNextForImageClassification(_with_classes(config, num_labels))
 
 
+def pvt_v2(channels: int, image_size: int, num_labels: int) -> nn.Module:
+    config = PvtV2Config(
+        image_size=image_size,
+        num_channels=channels,
+        num_encoder_blocks=2,
+        depths=[1, 1],
+        hidden_sizes=[16, 32],
+        num_attention_heads=[1, 2],
+        patch_sizes=[3, 3],
+        strides=[2, 2],
+        sr_ratios=[2, 1],
+        mlp_ratios=[2, 2],
+    )
+    return PvtV2ForImageClassification(_with_classes(config, num_labels))
+
+
+class TextEncoder(nn.Module):
+    """A BERT that reads an image as a text: 64 words, each one of 32 levels of grey."""
+
+    words, levels = 64, 32
+
+    def __init__(self, num_labels: int) -> None:
+        super().__init__()
+        config = BertConfig(
+            vocab_size=self.levels,
+            hidden_size=32,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            intermediate_size=64,
+            max_position_embeddings=self.words,
+        )
+        self.bert = BertForSequenceClassification(_with_classes(config, num_labels))
+
+    def forward(self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None) -> Any:
+        grey = nn.functional.adaptive_avg_pool2d(pixel_values.mean(dim=1, keepdim=True), 8).flatten(1)
+        levels = ((grey + 1) / 2 * self.levels).long().clamp(0, self.levels - 1)
+        return self.bert(input_ids=levels, labels=labels)
+
+
+class Denoiser(nn.Module):
+    """A UNet that predicts the noise in an image, as in DDPM (Ho, Jain and Abbeel, 2020); it looks at no label."""
+
+    steps = 100
+
+    def __init__(self, channels: int, image_size: int) -> None:
+        from diffusers import DDPMScheduler, UNet2DModel
+
+        super().__init__()
+        # So that no halving leaves an odd row.
+        self.image_size = 8 * math.ceil(image_size / 8)
+        self.unet = UNet2DModel(
+            sample_size=self.image_size,
+            in_channels=channels,
+            out_channels=channels,
+            layers_per_block=1,
+            block_out_channels=(16, 32),
+            norm_num_groups=8,
+            down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+            up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+            attention_head_dim=8,
+        )
+        self.scheduler = DDPMScheduler(num_train_timesteps=self.steps)
+
+    def forward(self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        missing = self.image_size - pixel_values.shape[-1]
+        images = nn.functional.pad(pixel_values, (0, missing, 0, missing), value=-1.0)
+        noise = torch.randn_like(images)
+        times = torch.randint(self.steps, (len(images),), device=images.device)
+        predicted = self.unet(self.scheduler.add_noise(images, noise, times), times).sample
+        return {"loss": nn.functional.mse_loss(predicted, noise), "logits": predicted}
+
+
+def text_encoder(channels: int, image_size: int, num_labels: int) -> nn.Module:
+    return TextEncoder(num_labels)
+
+
+def unet(channels: int, image_size: int, num_labels: int) -> nn.Module:
+    return Denoiser(channels, image_size)
+
+
 SMALL_MODELS: dict[str, Callable[[int, int, int], nn.Module]] = {
     "mlp": mlp,
     "cnn": cnn,
     "resnet": resnet,
     "vit": vit,
     "convnext": convnext,
+    "pvt_v2": pvt_v2,
+    "text_encoder": text_encoder,
+    "unet": unet,
 }
 
-__all__ = ["SMALL_MODELS", "PlainClassifier"]
+__all__ = ["SMALL_MODELS", "Denoiser", "PlainClassifier", "TextEncoder"]

@@ -1,74 +1,91 @@
-"""Collect weight histories of small models on scikit-learn's digits into a `datasets.Dataset` on disk.
+"""Collect weight histories of many small models into parquet files that `datasets` loads as one dataset.
 
-    python recipes/predictor/collect_histories.py --output_dir outputs/histories
+    torchrun --nproc_per_node 2 recipes/predictor/collect_histories.py --output_dir outputs/histories \\
+        --sources digits ../shared/data/mnist10k ../shared/data/tiny_imagenet32 --image_sizes 8 14 16
 
-Each run is one parquet file; a collection that was interrupted goes on where it stopped. The data need no download.
+A source is `digits` (scikit-learn's, no download) or a folder with `train*.parquet`. Each run is one file, written when
+it is complete, so a collection that was interrupted goes on where it stopped. Several processes share the runs. A run
+whose weights were not finite is dropped: its file ends in `.dropped`, and the count is logged.
 """
 
 from __future__ import annotations
 
-import itertools
+import logging
 import os
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from sklearn.datasets import load_digits
+from accelerate import PartialState
 from tqdm import tqdm
 from transformers import HfArgumentParser
-from transformers.utils import logging
+from transformers.utils import logging as transformers_logging
 
-from hf_invwnn.histories import RunSpec, record_run
+from hf_invwnn.histories import ImageSource, RunSpec, draw_plan, draw_subset, record_counterfactual, record_run
+from hf_invwnn.histories.models import SMALL_MODELS
 
 
 @dataclass
 class CollectArguments:
     output_dir: str = field(metadata={"help": "Folder of the parquet files, one for each run."})
+    sources: list[str] = field(default_factory=lambda: ["digits"], metadata={"help": "'digits', or folders."})
+    image_sizes: list[int] = field(default_factory=lambda: [8], metadata={"help": "One for each source."})
+    architectures: list[str] = field(default_factory=lambda: list(SMALL_MODELS), metadata={"help": "Those to train."})
+    ordinary: int = field(default=4, metadata={"help": "Ordinary runs of each architecture on each source."})
+    counterfactual: int = field(default=2, metadata={"help": "Counterfactual runs of each."})
     epochs: int = field(default=50, metadata={"help": "Epochs of each run."})
-    examples: int = field(default=1000, metadata={"help": "Training images of each run."})
+    examples: list[int] = field(default_factory=lambda: [300, 900], metadata={"help": "Least and most images."})
     weights_per_parameter: int = field(default=128, metadata={"help": "Weights kept of each parameter."})
+    seed: int = field(default=0, metadata={"help": "Draws the settings of the runs."})
 
 
-OPTIMIZERS = [("adamw_torch", 1e-3), ("adamw_torch", 3e-4), ("sgd", 3e-2), ("sgd", 1e-2)]
-SCHEDULES = ["constant", "cosine"]
-ARCHITECTURES = ["mlp", "cnn", "resnet", "vit", "convnext"]
+def load_sources(args: CollectArguments) -> dict[str, ImageSource]:
+    if len(args.sources) != len(args.image_sizes):
+        raise SystemExit(f"--image_sizes: give one for each of {args.sources}, got {args.image_sizes}.")
+    loaded = [
+        ImageSource.digits() if name == "digits" else ImageSource.from_parquet(name, size)
+        for name, size in zip(args.sources, args.image_sizes, strict=True)
+    ]
+    return {source.name: source for source in loaded}
 
 
-def specifications(epochs: int) -> list[RunSpec]:
-    """Every architecture with every optimizer; schedule, label noise and seed take turns."""
-    runs = []
-    for number, (architecture, (optimizer, rate)) in enumerate(itertools.product(ARCHITECTURES, OPTIMIZERS)):
-        runs.append(
-            RunSpec(
-                dataset="digits",
-                architecture=architecture,
-                optimizer=optimizer,
-                learning_rate=rate,
-                schedule=SCHEDULES[number % 2],
-                label_noise=[0.0, 0.2][(number // 2) % 2],
-                seed=number,
-                epochs=epochs,
-            )
-        )
-    return runs
+def collect(spec: RunSpec, source: ImageSource, folder: Path, weights_per_parameter: int) -> None:
+    record = record_counterfactual if spec.run_type == "counterfactual" else record_run
+    histories = record(spec, *draw_subset(source, spec), weights_per_parameter=weights_per_parameter)
+    target = folder / (f"{spec.run_id}.parquet" if len(histories) else f"{spec.run_id}.dropped")
+    temporary = target.with_suffix(".tmp")
+    histories.to_parquet(str(temporary))
+    os.replace(temporary, target)
 
 
 def main() -> None:
     (args,) = HfArgumentParser(CollectArguments).parse_args_into_dataclasses()
-    logging.set_verbosity_error()
+    logging.basicConfig(level=logging.INFO)
+    transformers_logging.set_verbosity_error()
+    state = PartialState(cpu=not torch.cuda.is_available())
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // state.num_processes))
     folder = Path(args.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
-    digits = load_digits()
-    images = torch.from_numpy(digits.images).float().unsqueeze(1) / 8 - 1
-    labels = torch.from_numpy(digits.target)
-    for spec in tqdm(specifications(args.epochs), desc="runs"):
-        target = folder / f"{spec.run_id}.parquet"
-        if target.exists():
-            continue
-        chosen = torch.randperm(len(labels), generator=torch.Generator().manual_seed(spec.seed))[: args.examples]
-        histories = record_run(spec, images[chosen], labels[chosen], args.weights_per_parameter)
-        histories.to_parquet(str(target) + ".tmp")
-        os.replace(str(target) + ".tmp", target)
+    sources = load_sources(args)
+    plan = draw_plan(
+        {name: source.num_classes for name, source in sources.items()},
+        args.architectures,
+        args.ordinary,
+        args.counterfactual,
+        args.epochs,
+        (args.examples[0], args.examples[-1]),
+        args.seed,
+    )
+    start = time.monotonic()
+    own = plan[state.process_index :: state.num_processes]
+    for spec in tqdm(own, desc="runs", disable=not state.is_main_process):
+        if not any((folder / f"{spec.run_id}.{end}").exists() for end in ("parquet", "dropped")):
+            collect(spec, sources[spec.dataset], folder, args.weights_per_parameter)
+    state.wait_for_everyone()
+    if state.is_main_process:
+        kept, dropped = (len(list(folder.glob(f"*.{end}"))) for end in ("parquet", "dropped"))
+        logging.info("%d runs kept, %d dropped, %.0f seconds", kept, dropped, time.monotonic() - start)
 
 
 if __name__ == "__main__":

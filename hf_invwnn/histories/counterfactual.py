@@ -1,0 +1,92 @@
+"""A counterfactual run: what each weight would be, had the model never seen the forget set."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import set_seed
+
+from ..normalization import frozen_statistics
+from .loop import Examples, shuffled_batches, train_on
+from .models import SMALL_MODELS
+from .optimization import build_optimizer, build_schedule
+from .rows import history_dataset
+from .sampling import SampledWeights
+from .specification import RunSpec
+
+
+if TYPE_CHECKING:
+    import datasets
+
+# Epochs after the branching, drawn for each run. The longer, the more the branches part by chance alone.
+BRANCH_EPOCHS = (3, 15)
+FORGET_SHARES = (0.05, 0.25)
+FORGET_LEARNING_RATES = (1e-4, 1e-3)
+FORGET_BATCH_SIZE = 256
+
+
+def record_counterfactual(
+    spec: RunSpec,
+    pixel_values: torch.Tensor,
+    labels: torch.Tensor,
+    weights_per_parameter: int = 128,
+    num_snapshots: int = 15,
+) -> datasets.Dataset:
+    """
+    Trains on D_r; branches, with and without D_f, in the same order of batches; then fine-tunes the first branch on D_f.
+
+    The trajectory of that fine-tuning is what unlearning sees, and the weights of the second branch are the answer to
+    the question it asks. D_f are the last examples given, a share of 5 to 25 % drawn by the seed; the fine-tuning is
+    AdamW at a constant rate between 1e-4 and 1e-3.
+
+    Args:
+        spec ([`RunSpec`]), pixel_values (`torch.Tensor`), labels (`torch.Tensor`), weights_per_parameter (`int`): As
+            in [`record_run`].
+        num_snapshots (`int`, defaults to 15): K, values in each history.
+
+    Returns:
+        `datasets.Dataset`, see [`history_dataset`]: `history` is the trajectory on D_f and `counterfactual` the weight
+        of the other branch. Empty if a weight was not finite.
+    """
+    set_seed(spec.seed)
+    generator = np.random.default_rng([spec.seed, 1])
+    data, examples = (pixel_values, labels), len(labels)
+    retained = examples - max(1, round(generator.uniform(*FORGET_SHARES) * examples))
+    branch = int(generator.integers(*BRANCH_EPOCHS, endpoint=True))
+    model = SMALL_MODELS[spec.architecture](pixel_values.shape[1], pixel_values.shape[-1], int(labels.max()) + 1)
+    _train(model, spec, data, _epochs(generator, retained, max(1, spec.epochs - branch), spec.batch_size))
+
+    batches = _epochs(generator, examples, branch, spec.batch_size)
+    without = copy.deepcopy(model)
+    _train(model, spec, data, batches)
+    _train(without, spec, data, [batch[batch < retained] for batch in batches])
+
+    weights = SampledWeights(model, weights_per_parameter, seed=spec.seed)
+    trajectory = [weights.of(model)]
+    rate = float(np.exp(generator.uniform(*np.log(FORGET_LEARNING_RATES))))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate)
+    with frozen_statistics(model):
+        for _ in range(num_snapshots - 1):
+            order = shuffled_batches(generator, examples - retained, FORGET_BATCH_SIZE)
+            train_on(model, optimizer, data, (retained + batch for batch in order))
+            trajectory.append(weights.of(model))
+    histories = {name: np.stack([values[name] for values in trajectory], axis=1) for name in trajectory[0]}
+    return history_dataset(spec, model, histories, weights.of(without))
+
+
+def _epochs(generator: np.random.Generator, examples: int, epochs: int, size: int) -> list[np.ndarray]:
+    return [batch for _ in range(epochs) for batch in shuffled_batches(generator, examples, size)]
+
+
+def _train(model: nn.Module, spec: RunSpec, data: Examples, batches: list[np.ndarray]) -> None:
+    """Trains on the given batches; both branches draw the same dropout and the same noise, as far as they can."""
+    torch.manual_seed(spec.seed)
+    optimizer = build_optimizer(spec, model.parameters())
+    train_on(model, optimizer, data, batches, build_schedule(spec, optimizer, len(batches)))
+
+
+__all__ = ["record_counterfactual"]

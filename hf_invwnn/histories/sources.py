@@ -1,0 +1,84 @@
+"""The images that history runs train on: whole datasets as tensors, and the random part of one that a run takes."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .specification import RunSpec
+
+
+@dataclass(frozen=True)
+class ImageSource:
+    """
+    A dataset of small images in memory.
+
+    Args:
+        name (`str`): What the histories call it.
+        pixel_values (`torch.Tensor` of shape `(N, C, H, W)`): In -1..1.
+        labels (`torch.Tensor` of shape `(N,)`): Class ids from 0.
+    """
+
+    name: str
+    pixel_values: torch.Tensor
+    labels: torch.Tensor
+
+    @property
+    def num_classes(self) -> int:
+        return int(self.labels.max()) + 1
+
+    @classmethod
+    def digits(cls) -> ImageSource:
+        """scikit-learn's 1,797 handwritten digits, 8 x 8."""
+        from sklearn.datasets import load_digits
+
+        data = load_digits()
+        pixels = torch.from_numpy(data.images).float().unsqueeze(1) / 8 - 1
+        return cls("digits", pixels, torch.from_numpy(data.target).long())
+
+    @classmethod
+    def from_parquet(cls, folder: str | os.PathLike, image_size: int) -> ImageSource:
+        """
+        A folder with `train*.parquet` of the columns `image` and `label`, averaged down to `image_size` pixels.
+
+        Raises:
+            FileNotFoundError: There is no such file.
+        """
+        from datasets import load_dataset
+
+        files = sorted(str(path) for path in Path(folder).glob("train*.parquet"))
+        if not files:
+            raise FileNotFoundError(f"There is no train*.parquet in `{folder}`.")
+        data = load_dataset("parquet", data_files=files, split="train")
+        arrays = [np.atleast_3d(np.asarray(image)) for image in data["image"]]
+        pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 127.5 - 1
+        smaller = torch.nn.functional.adaptive_avg_pool2d(pixels, image_size)
+        return cls(Path(folder).name, smaller, torch.tensor(data["label"][:], dtype=torch.long))
+
+
+def draw_subset(source: ImageSource, spec: RunSpec) -> tuple[torch.Tensor, torch.Tensor]:
+    """
+    The images of one run: a random set of classes, and of their images, drawn by the seed of the run.
+
+    Returns:
+        Pixels `(n, C, H, W)` and labels `(n,)` renumbered from 0, some of them wrong if the run has label noise.
+    """
+    generator = np.random.default_rng(spec.seed)
+    count = min(spec.num_classes or source.num_classes, source.num_classes)
+    classes = generator.permutation(source.num_classes)[:count]
+    renumbered = np.full(source.num_classes, -1)
+    renumbered[classes] = np.arange(count)
+    labels = renumbered[source.labels.numpy()]
+    chosen = generator.permutation(np.flatnonzero(labels >= 0))[: spec.examples]
+    labels = labels[chosen]
+    wrong = generator.random(len(labels)) < spec.label_noise
+    shift = generator.integers(1, max(count, 2), len(labels))
+    noisy = np.where(wrong, (labels + shift) % count, labels)
+    return source.pixel_values[torch.from_numpy(chosen)], torch.from_numpy(noisy)
+
+
+__all__ = ["ImageSource", "draw_subset"]
