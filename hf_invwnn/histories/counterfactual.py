@@ -37,7 +37,7 @@ def record_counterfactual(
     num_snapshots: int = 15,
 ) -> datasets.Dataset:
     """
-    Trains on D_r; branches, with and without D_f, in the same order of batches; then fine-tunes the first branch on D_f.
+    Trains on D_r; branches, with and without D_f, in the same order of batches; fine-tunes the first branch on D_f.
 
     The trajectory of that fine-tuning is what unlearning sees, and the weights of the second branch are the answer to
     the question it asks. D_f are the last examples given, a share of 5 to 25 % drawn by the seed; the fine-tuning is
@@ -63,7 +63,7 @@ def record_counterfactual(
     batches = _epochs(generator, examples, branch, spec.batch_size)
     without = copy.deepcopy(model)
     _train(model, spec, data, batches)
-    _train(without, spec, data, [batch[batch < retained] for batch in batches])
+    _train(without, spec, data, without_forget_set(batches, retained))
 
     weights = SampledWeights(model, weights_per_parameter, seed=spec.seed)
     trajectory = [weights.of(model)]
@@ -76,6 +76,11 @@ def record_counterfactual(
             trajectory.append(weights.of(model))
     histories = {name: np.stack([values[name] for values in trajectory], axis=1) for name in trajectory[0]}
     return history_dataset(spec, model, histories, weights.of(without))
+
+
+def without_forget_set(batches: list[np.ndarray], retained: int) -> list[np.ndarray]:
+    """The same batches in the same order, less the rows of D_f, which come after the `retained` first ones."""
+    return [batch[batch < retained] for batch in batches]
 
 
 def _epochs(generator: np.random.Generator, examples: int, epochs: int, size: int) -> list[np.ndarray]:

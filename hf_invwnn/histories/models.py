@@ -156,7 +156,8 @@ class Denoiser(nn.Module):
     steps = 100
 
     def __init__(self, channels: int, image_size: int) -> None:
-        from diffusers import DDPMScheduler, UNet2DModel
+        from diffusers.models.unets.unet_2d import UNet2DModel
+        from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
         super().__init__()
         # So that no halving leaves an odd row.

@@ -2,34 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from transformers.utils import logging
 
 
 if TYPE_CHECKING:
     import datasets
 
+logger = logging.get_logger(__name__)
+
+_TENSORS = ("trajectory", "labels", "unit", "tensor_scale")
+_NEEDED = {"history", "kind", "run_id", "run_type", "parameter", "architecture", "dataset"}
+
 
 @dataclass
 class Windows(torch.utils.data.Dataset):
     """
-    Trajectories of one kind with their past weights.
+    Trajectories of one kind with the weights they are to lead back to.
 
     Args:
-        trajectory (`torch.Tensor` of shape `(N, K)`): Oldest first.
-        labels (`torch.Tensor` of shape `(N,)`): The weight `rewind_epochs` before the oldest.
+        trajectory (`torch.Tensor` of shape `(N, K)`): Raw weights, oldest first.
+        labels (`torch.Tensor` of shape `(N,)`): The weight U epochs before the oldest, or the counterfactual one.
+        unit (`torch.Tensor` of shape `(N,)`): Root mean square way that the weights of each one's tensor went, before
+            the window and in it. Errors are counted in it, so that every tensor counts alike.
+        tensor_scale (`torch.Tensor` of shape `(N,)`): Root mean square way of the tensor in the window alone, which is
+            all that a predictor may know.
         kind (`str`): Their kind.
-        family (`list[str]` of length N): Architecture and dataset that each comes from.
+        family (`np.ndarray` of shape `(N,)`), run (`np.ndarray` of shape `(N,)`): Where each comes from.
+        normalized (`bool`, defaults to `True`): Whether batches are divided by `unit`, for a scale-free predictor.
     """
 
     trajectory: torch.Tensor
     labels: torch.Tensor
+    unit: torch.Tensor
+    tensor_scale: torch.Tensor
     kind: str
-    family: list[str]
+    family: np.ndarray
+    run: np.ndarray
+    normalized: bool = True
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -40,23 +55,38 @@ class Windows(torch.utils.data.Dataset):
     def __getitems__(self, indices: Sequence[int]) -> dict[str, torch.Tensor | str]:
         """A whole batch at once, already collated."""
         index = torch.as_tensor(indices)
-        return {"trajectory": self.trajectory[index], "labels": self.labels[index], "kind": self.kind}
+        unit = self.unit[index] if self.normalized else torch.ones(len(index))
+        return {
+            "trajectory": self.trajectory[index] / unit[:, None],
+            "labels": self.labels[index] / unit,
+            "unit": self.tensor_scale[index] / unit,
+            "kind": self.kind,
+        }
+
+    def select(self, chosen: np.ndarray) -> Windows:
+        """Those at the given positions, or where a mask is true."""
+        index = torch.from_numpy(np.flatnonzero(chosen) if chosen.dtype == bool else chosen)
+        return replace(
+            self,
+            **{name: getattr(self, name)[index] for name in _TENSORS},
+            family=self.family[chosen],
+            run=self.run[chosen],
+        )
+
+    def at_most(self, per_family: int, seed: int = 0) -> Windows:
+        """A random part, of no family more than `per_family`, so that large models do not outweigh small ones."""
+        order = np.random.default_rng(seed).permutation(len(self))
+        chosen = [order[self.family[order] == family][:per_family] for family in np.unique(self.family)]
+        return self.select(np.sort(np.concatenate(chosen)))
 
 
 def windows_of(
-    histories: datasets.Dataset,
-    kind: str,
-    num_snapshots: int,
-    rewind_epochs: int,
-    stride: int = 3,
-    normalized: bool = True,
+    histories: datasets.Dataset, kind: str, num_snapshots: int, rewind_epochs: int, stride: int = 3
 ) -> Windows:
     """
-    Cuts windows out of every history of one kind, starting every `stride` epochs.
+    Cuts windows out of every ordinary history of one kind, starting every `stride` epochs.
 
-    If `normalized`, trajectory and label are divided by the root mean square way that the weights of their tensor
-    went, before the window and in it, so that every tensor counts alike whatever its learning rate; one that stood
-    still is left out.
+    Tensors that stood still are left out, and so are, with a warning, runs with a value that is not finite.
 
     Args:
         histories (`datasets.Dataset`): Rows as [`record_run`] makes them.
@@ -64,40 +94,95 @@ def windows_of(
         num_snapshots (`int`): K.
         rewind_epochs (`int`): U.
         stride (`int`, defaults to 3): Epochs between two windows of a history.
-        normalized (`bool`, defaults to `True`): `False` keeps raw weights, for a predictor that is not scale-free.
 
     Raises:
-        ValueError: A column is missing, the histories are shorter than K + U, or none is of this kind.
+        ValueError: A column is missing, a history is shorter than K + U, or none is of this kind.
     """
-    needed = {"history", "kind", "run_id", "parameter", "architecture", "dataset"}
-    if missing := sorted(needed - set(histories.column_names)):
-        raise ValueError(f"`histories` lacks the columns {missing}.")
-    frame = histories.with_format("pandas")[:]
-    frame = frame[frame["kind"] == kind]
-    if frame.empty:
-        raise ValueError(f"`histories` has no weights of the kind {kind!r}.")
-    trajectories, labels, families = [], [], []
-    for (_, _, architecture, dataset), rows in frame.groupby(["run_id", "parameter", "architecture", "dataset"]):
-        history = np.stack(rows["history"].to_list())
+    pieces = []
+    for tensor in _tensors(histories, "ordinary", kind):
+        history = tensor.history
         if history.shape[1] < num_snapshots + rewind_epochs:
             raise ValueError(
-                f"`histories` has {history.shape[1]} epochs, but K + U = {num_snapshots + rewind_epochs} are needed."
+                f"`histories` has {history.shape[1]} epochs in {tensor.run}, but K + U = "
+                f"{num_snapshots + rewind_epochs} are needed."
             )
         for start in range(rewind_epochs, history.shape[1] - num_snapshots + 1, stride):
             window = history[:, start : start + num_snapshots]
-            past = history[:, start - rewind_epochs]
-            scale = float(np.sqrt(np.mean(np.square(window[:, -1] - window[:, 0]) + np.square(window[:, 0] - past))))
-            if scale > 0:
-                unit = scale if normalized else 1.0
-                trajectories.append(window / unit)
-                labels.append(past / unit)
-                families += [f"{architecture} x {dataset}"] * len(window)
-    return Windows(
-        torch.from_numpy(np.concatenate(trajectories)).float(),
-        torch.from_numpy(np.concatenate(labels)).float(),
-        kind,
-        families,
-    )
+            pieces.append(tensor.piece(window, history[:, start - rewind_epochs]))
+    return _joined(pieces, kind)
 
 
-__all__ = ["Windows", "windows_of"]
+def counterfactual_windows(histories: datasets.Dataset, kind: str, num_snapshots: int) -> Windows:
+    """
+    One window for every weight of every counterfactual run: its trajectory on D_f, and what it would be without D_f.
+
+    Args:
+        histories (`datasets.Dataset`): Rows as [`record_counterfactual`] makes them.
+        kind (`str`): `"conv"`, `"linear"` or `"bias"`.
+        num_snapshots (`int`): K.
+
+    Raises:
+        ValueError: A column is missing, a trajectory has not K snapshots, or none is of this kind.
+    """
+    pieces = []
+    for tensor in _tensors(histories, "counterfactual", kind):
+        if tensor.history.shape[1] != num_snapshots:
+            raise ValueError(
+                f"`histories` has trajectories of {tensor.history.shape[1]} snapshots in {tensor.run}, but K is "
+                f"{num_snapshots}."
+            )
+        pieces.append(tensor.piece(tensor.history, tensor.counterfactual))
+    return _joined(pieces, kind)
+
+
+@dataclass
+class _Tensor:
+    """The recorded weights of one parameter in one run."""
+
+    run: str
+    family: str
+    history: np.ndarray
+    counterfactual: np.ndarray
+
+    def piece(self, window: np.ndarray, label: np.ndarray) -> dict[str, Any]:
+        moved = np.mean(np.square(window[:, -1] - window[:, 0]))
+        unit = np.sqrt(moved + np.mean(np.square(window[:, 0] - label)))
+        return {
+            "trajectory": window,
+            "labels": label,
+            "unit": np.full(len(label), unit),
+            "tensor_scale": np.full(len(label), np.sqrt(moved)),
+            "family": np.full(len(label), self.family),
+            "run": np.full(len(label), self.run),
+            "still": moved == 0,
+        }
+
+
+def _tensors(histories: datasets.Dataset, run_type: str, kind: str) -> Iterator[_Tensor]:
+    if missing := sorted(_NEEDED - set(histories.column_names)):
+        raise ValueError(f"`histories` lacks the columns {missing}.")
+    frame = histories.with_format("pandas")[:]
+    frame = frame[(frame["run_type"] == run_type) & (frame["kind"] == kind)]
+    dropped = set()
+    for (run, architecture, dataset, _), rows in frame.groupby(["run_id", "architecture", "dataset", "parameter"]):
+        history = np.stack(rows["history"].to_list()).astype(np.float32)
+        answers = rows["counterfactual"].to_numpy(np.float32) if run_type == "counterfactual" else history[:, 0]
+        if np.isfinite(history).all() and np.isfinite(answers).all():
+            yield _Tensor(run, f"{architecture} x {dataset}", history, answers)
+        else:
+            dropped.add(run)
+    if dropped:
+        logger.warning(f"{len(dropped)} runs have weights of kind {kind} that are not finite, which are left out.")
+
+
+def _joined(pieces: list[dict[str, Any]], kind: str) -> Windows:
+    kept = [piece for piece in pieces if not piece["still"]]
+    if not kept:
+        raise ValueError(f"`histories` has no weights of the kind {kind!r} that moved.")
+    whole = {name: np.concatenate([piece[name] for piece in kept]) for name in kept[0] if name != "still"}
+    tensors = (torch.from_numpy(whole[name]).float() for name in _TENSORS)
+    trajectory, labels, unit, tensor_scale = tensors
+    return Windows(trajectory, labels, unit, tensor_scale, kind, whole["family"], whole["run"])
+
+
+__all__ = ["Windows", "counterfactual_windows", "windows_of"]

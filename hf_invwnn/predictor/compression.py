@@ -10,7 +10,8 @@ once by least squares in float64. The exponential of the activation network has 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 
@@ -39,8 +40,8 @@ class CompressedStream:
     slope: float
 
     def to(self, device: torch.device, dtype: torch.dtype) -> CompressedStream:
-        moved = (getattr(self, name).to(device, dtype) for name in ("first", "second", "third", "fourth", "last"))
-        return CompressedStream(*moved, self.conditions, self.linear_exponential, self.slope)
+        matrices = ("first", "second", "third", "fourth", "last")
+        return replace(self, **{name: getattr(self, name).to(device, dtype) for name in matrices})
 
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         a = _leaky(_affine(self.first, x), self.slope)
@@ -117,7 +118,8 @@ class _Compression:
         checks: torch.Tensor,
         tolerance: float,
     ) -> None:
-        self.first, self.leaky, self.second, self.activation, self.fourth, _ = stream
+        layers: list[Any] = list(stream)
+        self.first, self.leaky, self.second, self.activation, self.fourth, _ = layers
         self.input_map, self.output, self.tolerance = input_map, output, tolerance
         self.samples, self.checks = self.values(samples), self.values(checks)
 
@@ -224,7 +226,8 @@ def _rest(features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 
 def _pivots(columns: torch.Tensor) -> torch.Tensor:
     """Columns by importance: each the one with the most left after the earlier ones are projected out."""
-    rest, order = columns.clone(), []
+    rest = columns.clone()
+    order: list[int] = []
     for _ in range(min(columns.shape[1], SIZES[-1])):
         norms = rest.square().sum(dim=0)
         norms[order] = -1.0

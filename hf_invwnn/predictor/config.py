@@ -8,7 +8,8 @@ from transformers import PreTrainedConfig
 
 
 PARAMETER_KINDS = ("conv", "linear", "bias")
-TRAJECTORY_SCALES = ("none", "weight")
+TRAJECTORY_SCALES = ("none", "weight", "tensor")
+TARGETS = ("past", "counterfactual")
 
 
 class InvWNNConfig(PreTrainedConfig):
@@ -34,7 +35,11 @@ class InvWNNConfig(PreTrainedConfig):
         trajectory_scale (`str`, defaults to `"none"`):
             `"none"` shows the network the raw weights, as the paper does. `"weight"` subtracts the oldest snapshot and
             divides by the weight's own largest displacement from it, so that the prediction moves and scales with the
-            weights; a weight that did not move is predicted not to have moved.
+            weights; a weight that did not move is predicted not to have moved. `"tensor"` divides by the root mean
+            square displacement of all the weights of its tensor instead.
+        target (`str`, defaults to `"past"`):
+            What it was trained to predict: `"past"`, the weight `rewind_epochs` earlier, or `"counterfactual"`, the
+            weight of a twin that was trained without the examples of the trajectory.
         residual_range (`float`, defaults to 1.0):
             The largest residual the network can express, in units of `trajectory_scale`: the final tanh is multiplied
             by it.
@@ -59,6 +64,7 @@ class InvWNNConfig(PreTrainedConfig):
         negative_slope: float = 0.3,
         newest_first: bool = True,
         trajectory_scale: str = "none",
+        target: str = "past",
         residual_range: float = 1.0,
         kernel_penalty: float = 1e-6,
         bias_penalty: float = 0.1,
@@ -78,6 +84,8 @@ class InvWNNConfig(PreTrainedConfig):
                 raise ValueError(f"`{name}` must be at least 1, got {size}.")
         if trajectory_scale not in TRAJECTORY_SCALES:
             raise ValueError(f"`trajectory_scale` must be one of {TRAJECTORY_SCALES}, got {trajectory_scale!r}.")
+        if target not in TARGETS:
+            raise ValueError(f"`target` must be one of {TARGETS}, got {target!r}.")
         if not residual_range > 0:
             raise ValueError(f"`residual_range` must be positive, got {residual_range}.")
         self.num_snapshots = num_snapshots
@@ -88,6 +96,7 @@ class InvWNNConfig(PreTrainedConfig):
         self.negative_slope = negative_slope
         self.newest_first = newest_first
         self.trajectory_scale = trajectory_scale
+        self.target = target
         self.residual_range = residual_range
         self.kernel_penalty = kernel_penalty
         self.bias_penalty = bias_penalty
@@ -95,4 +104,4 @@ class InvWNNConfig(PreTrainedConfig):
         super().__init__(**kwargs)
 
 
-__all__ = ["InvWNNConfig", "PARAMETER_KINDS", "TRAJECTORY_SCALES"]
+__all__ = ["InvWNNConfig", "PARAMETER_KINDS", "TARGETS", "TRAJECTORY_SCALES"]

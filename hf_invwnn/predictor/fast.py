@@ -1,10 +1,11 @@
-"""A fast predictor: a trained InvWNN, compressed, with its exact network for whatever the compression was not made for."""
+"""A fast predictor: a trained InvWNN, compressed, and the exact one for what the compression was not made for."""
 
 from __future__ import annotations
 
 import copy
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -84,7 +85,7 @@ def _compress(model: InvWNNModel, kind: str, tolerance: float) -> Callable[[torc
     if model.config.trajectory_scale != "none":
         return None
     samples, checks = (_calibration(model.num_snapshots, seed) for seed in (0, 1))
-    network = copy.deepcopy(model.networks[kind]).double().cpu().requires_grad_(False)
+    network: Any = copy.deepcopy(model.networks[kind]).double().cpu().requires_grad_(False)
     shown = (lambda x: x.flip(-1)) if model.config.newest_first else (lambda x: x)
     residual = network(shown(checks))
     size = float(residual.square().mean().sqrt())

@@ -32,6 +32,11 @@ class InvWNNOutput(ModelOutput):
     past: torch.Tensor | None = None
 
 
+def tensor_unit(trajectory: torch.Tensor) -> torch.Tensor:
+    """Root mean square displacement, oldest to newest snapshot, of the weights of a trajectory `(K, N)`: a scalar."""
+    return (trajectory[-1].float() - trajectory[0].float()).square().mean().sqrt()
+
+
 class InvWNNModel(PreTrainedModel):
     r"""
     Predicts what a weight was U epochs ago from its last K values, elementwise (Jang, Kim and Youn, "Learning to
@@ -64,7 +69,12 @@ class InvWNNModel(PreTrainedModel):
             nn.init.zeros_(module.bias)
 
     def forward(
-        self, trajectory: torch.Tensor, kind: str, labels: torch.Tensor | None = None, return_dict: bool | None = None
+        self,
+        trajectory: torch.Tensor,
+        kind: str,
+        labels: torch.Tensor | None = None,
+        unit: torch.Tensor | None = None,
+        return_dict: bool | None = None,
     ) -> InvWNNOutput:
         r"""
         Predicts the past of N weights of one kind, with gradients.
@@ -73,6 +83,8 @@ class InvWNNModel(PreTrainedModel):
             trajectory (`torch.Tensor` of shape `(N, K)`): The last K values of each weight, oldest first.
             kind (`str`): `"conv"`, `"linear"` or `"bias"`.
             labels (`torch.Tensor` of shape `(N,)`, *optional*): The true `theta^{t-U}`.
+            unit (`torch.Tensor` of shape `(N,)` or `()`, *optional*): With `trajectory_scale="tensor"`, the root mean
+                square displacement of each weight's tensor; that of the given weights by default.
 
         Returns:
             [`InvWNNOutput`], with a loss if there are labels:
@@ -85,7 +97,7 @@ class InvWNNModel(PreTrainedModel):
             raise ValueError(f"`trajectory` must have the shape (N, K), got {tuple(trajectory.shape)}.")
         check_trajectory(trajectory.T, kind, self.num_snapshots)
         oldest = trajectory[:, 0]
-        shown, unit = self._normalized(trajectory)
+        shown, unit = self._normalized(trajectory, unit)
         if self.config.newest_first:
             shown = shown.flip(-1)
         residual = self.networks[kind](shown)
@@ -97,13 +109,18 @@ class InvWNNModel(PreTrainedModel):
             loss = (past - labels).abs().mean() + self.penalty(kind)
         return InvWNNOutput(loss=loss, residual=residual, past=past)
 
-    def _normalized(self, trajectory: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """What the network sees of `(N, K)`, and the unit `(N,)` of its residual (`None` for 1)."""
+    def _normalized(
+        self, trajectory: torch.Tensor, unit: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What the network sees of `(N, K)`, and the unit of its residual (`None` for 1)."""
         if self.config.trajectory_scale == "none":
             return trajectory, None
         displacement = trajectory - trajectory[:, :1]
-        unit = displacement.abs().amax(dim=-1)
-        # A weight that stood still has unit 0, which makes its residual 0 whatever the network says.
+        if self.config.trajectory_scale == "weight":
+            unit = displacement.abs().amax(dim=-1)
+        elif unit is None:
+            unit = tensor_unit(trajectory.T)
+        # What stood still has unit 0, which makes its residual 0 whatever the network says.
         return displacement / unit.clamp_min(torch.finfo(unit.dtype).tiny).unsqueeze(-1), unit
 
     def penalty(self, kind: str) -> torch.Tensor:
@@ -134,10 +151,11 @@ class InvWNNModel(PreTrainedModel):
         """
         check_trajectory(trajectory, kind, self.num_snapshots)
         flat = trajectory.reshape(self.num_snapshots, -1)
+        unit = tensor_unit(flat).to(self.device, self.dtype) if self.config.trajectory_scale == "tensor" else None
         residual = torch.empty(flat.shape[1], dtype=self.dtype, device=trajectory.device)
         for start in range(0, flat.shape[1], self.block_size):
             block = flat[:, start : start + self.block_size].T.to(self.device, self.dtype)
-            residual[start : start + self.block_size] = self(block, kind).residual
+            residual[start : start + self.block_size] = self(block, kind, unit=unit).residual
         return residual.reshape(trajectory.shape[1:])
 
     def predict_past(self, trajectory: torch.Tensor, kind: str) -> torch.Tensor:
@@ -194,4 +212,4 @@ class InvWNNModel(PreTrainedModel):
 AutoConfig.register("invwnn", InvWNNConfig, exist_ok=True)
 AutoModel.register(InvWNNConfig, InvWNNModel, exist_ok=True)
 
-__all__ = ["InvWNNModel", "InvWNNOutput"]
+__all__ = ["InvWNNModel", "InvWNNOutput", "tensor_unit"]

@@ -13,6 +13,11 @@ from .config import InvWNNConfig
 class ActivationNetwork(nn.Module):
     """A learned activation: `c = relu(Dense(x)); factor(c) * exp(rate(c) * x) + offset(c)`."""
 
+    condition: nn.Linear
+    offset: nn.Linear
+    factor: nn.Linear
+    rate: nn.Linear
+
     def __init__(self, config: InvWNNConfig) -> None:
         super().__init__()
         self.condition = nn.Linear(config.hidden_size, config.activation_size)
@@ -41,6 +46,11 @@ class Stream(nn.Sequential):
 
 class InvWNNNetwork(nn.Module):
     """Residual of N weights from what the network is shown of their trajectories: `(N, K) -> (N,)`."""
+
+    weight_stream: Stream
+    difference_stream: Stream
+    output: nn.Linear
+    residual_range: float
 
     def __init__(self, config: InvWNNConfig) -> None:
         super().__init__()

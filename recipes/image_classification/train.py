@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import ClassLabel, Dataset
-from recipe import DataArguments, load_images, parse_yaml_and_flags, write_trained_on
+from recipe import DataArguments, load_images, write_trained_on
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -34,6 +34,7 @@ from transformers import (
 from hf_invwnn.accuracy import classification_accuracy, most_likely_class
 from hf_invwnn.image_tensors import ImageTensors
 from hf_invwnn.scenarios import SCENARIOS, UnlearningSplits
+from hf_invwnn.yaml_arguments import parse_yaml_and_flags
 
 
 @dataclass

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from recipe import check_trained_on, parse_yaml_and_flags
+from recipe import check_trained_on
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from hf_invwnn import InvWNNUnlearner, UnlearningArguments
@@ -23,6 +23,7 @@ from hf_invwnn.metrics import judge_model, retraining_distance
 from hf_invwnn.predictor import load_predictor
 from hf_invwnn.report import markdown_table, plot_curves, write_results
 from hf_invwnn.scenarios import UnlearningSplits
+from hf_invwnn.yaml_arguments import parse_yaml_and_flags
 
 
 @dataclass

@@ -3,9 +3,9 @@
     torchrun --nproc_per_node 2 recipes/predictor/collect_histories.py --output_dir outputs/histories \\
         --sources digits ../shared/data/mnist10k ../shared/data/tiny_imagenet32 --image_sizes 8 14 16
 
-A source is `digits` (scikit-learn's, no download) or a folder with `train*.parquet`. Each run is one file, written when
-it is complete, so a collection that was interrupted goes on where it stopped. Several processes share the runs. A run
-whose weights were not finite is dropped: its file ends in `.dropped`, and the count is logged.
+A source is `digits` (scikit-learn's, no download) or a folder with `train*.parquet`. Each run is one file, written
+when it is complete, so a collection that was interrupted goes on where it stopped. Several processes share the runs. A
+run whose weights were not finite is dropped: its file ends in `.dropped`, and the count is logged.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from pathlib import Path
 
 import torch
 from accelerate import PartialState
+from datasets.utils import disable_progress_bars
 from tqdm import tqdm
 from transformers import HfArgumentParser
 from transformers.utils import logging as transformers_logging
@@ -63,6 +64,7 @@ def main() -> None:
     (args,) = HfArgumentParser(CollectArguments).parse_args_into_dataclasses()
     logging.basicConfig(level=logging.INFO)
     transformers_logging.set_verbosity_error()
+    disable_progress_bars()
     state = PartialState(cpu=not torch.cuda.is_available())
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // state.num_processes))
     folder = Path(args.output_dir)

@@ -1,66 +1,123 @@
-"""Train a past-weight predictor on weight histories and measure its skill on an architecture it has not seen.
+"""Train a past-weight predictor on weight histories, and measure its skill on families it has never seen.
 
-    python recipes/predictor/train_predictor.py --histories outputs/histories --held_out convnext \\
-        --output_dir outputs/predictor --num_train_epochs 4 --per_device_train_batch_size 512 --learning_rate 2e-3 \\
-        --lr_scheduler_type cosine --warmup_steps 100 --save_strategy no --report_to none
+    python recipes/predictor/train_predictor.py --config recipes/predictor/configs/base.yaml
 
-This is how the predictor in the package was made. The held-out architecture judges; with `--held_out none` all of the
-histories train and none judges.
+Families (architecture x dataset) are parted in three: those that train, those that say when to stop (`validation`),
+and those that judge (`test`). Writes the predictor, `skill.json` and `skill.md`. `--compare NAME=FOLDER` puts other
+predictors beside it, such as the authors' weights converted by `hf-invwnn convert-keras`.
 """
 
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from datasets import load_dataset
 from transformers import HfArgumentParser, TrainingArguments, set_seed
 
-from hf_invwnn import InvWNNConfig, InvWNNModel
-from hf_invwnn.histories import measure_skill, train_predictor, windows_of
-from hf_invwnn.predictor import PARAMETER_KINDS
+from hf_invwnn import InvWNNConfig, InvWNNModel, LinearPredictor
+from hf_invwnn.histories import (
+    Skill,
+    Windows,
+    best_linear_scale,
+    cosine,
+    counterfactual_windows,
+    relative_l1,
+    residuals_of,
+    split_by_family,
+    train_predictor,
+    windows_of,
+)
+from hf_invwnn.predictor import PARAMETER_KINDS, PastWeightPredictor, load_predictor
 
 
 @dataclass
 class PredictorArguments:
     histories: str = field(metadata={"help": "Folder of parquet files from collect_histories.py."})
-    held_out: str = field(default="convnext", metadata={"help": "Architecture that only judges; 'none' for none."})
+    validation: list[str] = field(metadata={"help": "Families to stop by, such as 'vit x digits'; * is anything."})
+    test: list[str] = field(metadata={"help": "Families to report on."})
+    compare: list[str] = field(default_factory=list, metadata={"help": "NAME=FOLDER of other predictors."})
+    windows_per_family: int = field(default=20_000, metadata={"help": "Most windows of a family, for each kind."})
     num_snapshots: int = field(default=15, metadata={"help": "K."})
     rewind_epochs: int = field(default=8, metadata={"help": "U."})
-    trajectory_scale: str = field(default="weight", metadata={"help": "'none' as in the paper, or 'weight'."})
+    target: str = field(default="past", metadata={"help": "'past' or 'counterfactual'."})
+    trajectory_scale: str = field(default="weight", metadata={"help": "'none' as in the paper, 'weight' or 'tensor'."})
+    hidden_size: int = field(default=128, metadata={"help": "Width of the first layers."})
     residual_range: float = field(default=4.0, metadata={"help": "Largest residual, in units of the scale."})
+    kernel_penalty: float = field(default=1e-6, metadata={"help": "L1 penalty of the network's kernels."})
     bias_penalty: float = field(default=1e-4, metadata={"help": "L1 penalty of the network's biases (paper: 0.1)."})
+    patience: int = field(default=3, metadata={"help": "Epochs without a better validation loss before stopping."})
+
+
+Parts = dict[str, dict[str, Windows]]
+
+
+def load_windows(args: PredictorArguments, target: str) -> Parts:
+    """Part -> kind -> windows."""
+    histories = load_dataset("parquet", data_files=f"{args.histories}/*.parquet", split="train")
+    parts = split_by_family(histories, args.validation, args.test)
+
+    def cut(rows, kind: str) -> Windows:  # type: ignore[no-untyped-def]
+        if target == "counterfactual":
+            windows = counterfactual_windows(rows, kind, args.num_snapshots)
+        else:
+            windows = windows_of(rows, kind, args.num_snapshots, args.rewind_epochs)
+        windows = windows.at_most(args.windows_per_family)
+        windows.normalized = args.trajectory_scale != "none"
+        return windows
+
+    return {part: {kind: cut(rows, kind) for kind in PARAMETER_KINDS} for part, rows in parts.items()}
+
+
+def lines(training: dict[str, Windows]) -> LinearPredictor:
+    """The best line for each kind."""
+    return LinearPredictor({kind: max(0.0, best_linear_scale(windows)) for kind, windows in training.items()})
+
+
+def measure(parts: Parts, predictors: dict[str, PastWeightPredictor], target: str) -> list[Skill]:
+    skills = []
+    for kind in PARAMETER_KINDS:
+        windows = parts["test"][kind]
+        residuals = {name: residuals_of(predictor, windows) for name, predictor in predictors.items()}
+        skills += (relative_l1 if target == "past" else cosine)(residuals, windows)
+    return skills
+
+
+def table(skills: dict[str, list[Skill]]) -> str:
+    """Markdown: a row for each measure, kind and predictor."""
+    rows = ["| measure | kind | predictor | mean over families | 95 % interval |", "| --- | --- | --- | ---: | ---: |"]
+    for measure_name, found in skills.items():
+        for skill in found:
+            interval = f"{skill.low:.3f} to {skill.high:.3f}"
+            rows.append(f"| {measure_name} | {skill.kind} | {skill.predictor} | {skill.value:.3f} | {interval} |")
+    return "\n".join(rows) + "\n"
 
 
 def main() -> None:
-    predictor_args, args = HfArgumentParser((PredictorArguments, TrainingArguments)).parse_args_into_dataclasses()
-    histories = load_dataset("parquet", data_files=f"{predictor_args.histories}/*.parquet", split="train")
-    is_held_out = [name == predictor_args.held_out for name in histories["architecture"]]
-    training = histories.select([index for index, held in enumerate(is_held_out) if not held])
-    judging = histories.select([index for index, held in enumerate(is_held_out) if held])
+    args, training = HfArgumentParser((PredictorArguments, TrainingArguments)).parse_args_into_dataclasses()
+    logging.basicConfig(level=logging.INFO)
+    others = dict(pair.split("=", 1) for pair in args.compare)
+    predictors = {name: load_predictor(folder) for name, folder in others.items()}
+    windows = {target: load_windows(args, target) for target in ("past", "counterfactual")}
+    set_seed(training.seed)
+    names = ("num_snapshots", "rewind_epochs", "target", "trajectory_scale", "hidden_size")
+    names += ("residual_range", "kernel_penalty", "bias_penalty")
+    model = InvWNNModel(InvWNNConfig(**{name: getattr(args, name) for name in names}))
+    parts = windows[args.target]
+    train_predictor(model, parts["train"], training, parts["validation"], args.patience)
+    model.save_pretrained(training.output_dir)
 
-    set_seed(args.seed)
-    config = InvWNNConfig(
-        num_snapshots=predictor_args.num_snapshots,
-        rewind_epochs=predictor_args.rewind_epochs,
-        trajectory_scale=predictor_args.trajectory_scale,
-        residual_range=predictor_args.residual_range,
-        bias_penalty=predictor_args.bias_penalty,
-    )
-    lengths = (predictor_args.num_snapshots, predictor_args.rewind_epochs)
-    scale_free = config.trajectory_scale != "none"
-    windows = {kind: windows_of(training, kind, *lengths, normalized=scale_free) for kind in PARAMETER_KINDS}
-    model = train_predictor(InvWNNModel(config), windows, args)
-    model.save_pretrained(args.output_dir)
-
-    if len(judging):
-        skill = [
-            measure_skill(model, windows[kind], windows_of(judging, kind, *lengths, normalized=scale_free))
-            for kind in PARAMETER_KINDS
-        ]
-        report = json.dumps([asdict(kind) for kind in skill], indent=2)
-        Path(args.output_dir, "skill.json").write_text(report + "\n")
+    skills = {}
+    for target, measure_name in (("past", "relative L1, past"), ("counterfactual", "cosine, counterfactual")):
+        line = lines(windows[target]["train"])
+        compared = {"ours": model, "best line": line, **predictors}
+        skills[measure_name] = measure(windows[target], compared, target)
+    report = {name: [asdict(skill) for skill in found] for name, found in skills.items()}
+    Path(training.output_dir, "skill.json").write_text(json.dumps(report, indent=1) + "\n")
+    Path(training.output_dir, "skill.md").write_text(table(skills))
+    logging.info("\n%s", table(skills))
 
 
 if __name__ == "__main__":

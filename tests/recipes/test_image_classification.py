@@ -13,6 +13,7 @@ import pytest
 from transformers import AutoModelForImageClassification
 
 from hf_invwnn.scenarios import SCENARIOS
+from hf_invwnn.yaml_arguments import parse_yaml_and_flags
 
 
 ROOT = Path(__file__).parents[2]
@@ -118,7 +119,7 @@ def test_flags_win_over_the_file(
     config.write_text("scenario: class_removal\nsplits_dir: somewhere\n")
     given = [word.format(config) for word in words]
     monkeypatch.setattr(sys, "argv", ["train.py", "--splits_dir", "elsewhere", *given])
-    (scenario,) = recipe.parse_yaml_and_flags((train.ScenarioArguments,), "")
+    (scenario,) = parse_yaml_and_flags((train.ScenarioArguments,), "")
     assert (scenario.scenario, scenario.splits_dir) == ("class_removal", "elsewhere")
 
 
@@ -143,5 +144,5 @@ def test_a_broken_configuration_is_an_error(
     config.write_text(text)
     monkeypatch.setattr(sys, "argv", ["train.py", "--config", str(config)])
     with pytest.raises(SystemExit):
-        recipe.parse_yaml_and_flags((train.ScenarioArguments,), "")
+        parse_yaml_and_flags((train.ScenarioArguments,), "")
     assert message in capsys.readouterr().err
