@@ -43,6 +43,12 @@ class CompressedStream:
         matrices = ("first", "second", "third", "fourth", "last")
         return replace(self, **{name: getattr(self, name).to(device, dtype) for name in matrices})
 
+    @property
+    def multiplications(self) -> int:
+        """Of the matrices, for each weight."""
+        matrices = (self.first, self.second, self.third, self.fourth, self.last)
+        return sum(matrix.shape[0] * (matrix.shape[1] - 1) for matrix in matrices)
+
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         a = _leaky(_affine(self.first, x), self.slope)
         both = _affine(self.second, x, a)
@@ -63,11 +69,11 @@ def _affine(matrix: torch.Tensor, *features: torch.Tensor) -> torch.Tensor:
         start += len(feature)
         if len(feature):
             result = torch.addmm(result, part, feature)
-    return result.expand(-1, features[0].shape[1]) if result.shape[1] == 1 else result
+    return result.repeat(1, features[0].shape[1]) if result.shape[1] == 1 else result
 
 
 def _leaky(x: torch.Tensor, slope: float) -> torch.Tensor:
-    return torch.nn.functional.leaky_relu(x, slope, inplace=x.is_contiguous())
+    return torch.nn.functional.leaky_relu_(x, slope)
 
 
 def compress_stream(
@@ -216,6 +222,8 @@ def _one(*features: torch.Tensor) -> torch.Tensor:
 
 
 def _fit(features: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    if targets.numel() == 0:
+        return targets.new_zeros(features.shape[1], *targets.shape[1:])
     # A cut-off, so that nearly dependent features do not get huge coefficients that cancel, which float32 cannot.
     return torch.linalg.lstsq(features, targets, rcond=1e-9, driver="gelsd").solution
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -44,7 +43,7 @@ class FastInvWNN:
                 raise ValueError(f"`{name}` must be positive, got {value}.")
         self.exact = model
         self.block_size = block_size
-        self.compressed: dict[str, Callable[[torch.Tensor], torch.Tensor]] = {}
+        self.compressed: dict[str, CompressedNetwork] = {}
         for kind in PARAMETER_KINDS:
             if (network := _compress(model, kind, tolerance)) is not None:
                 self.compressed[kind] = network
@@ -80,7 +79,7 @@ def _in_range(block: torch.Tensor) -> bool:
     return bool((largest <= LARGEST_WEIGHT) & (step <= LARGEST_STEP))
 
 
-def _compress(model: InvWNNModel, kind: str, tolerance: float) -> Callable[[torch.Tensor], torch.Tensor] | None:
+def _compress(model: InvWNNModel, kind: str, tolerance: float) -> CompressedNetwork | None:
     """The network of one kind on blocks `(K, n)`, or `None` if it cannot be had within the tolerance."""
     if model.config.trajectory_scale != "none":
         return None
@@ -120,6 +119,11 @@ class CompressedNetwork:
     def to(self, device: torch.device, dtype: torch.dtype) -> CompressedNetwork:
         streams = [stream.to(device, dtype) for stream in self.streams]
         return CompressedNetwork(streams, self.constant, self.residual_range)
+
+    @property
+    def multiplications(self) -> int:
+        """For each weight."""
+        return sum(stream.multiplications for stream in self.streams)
 
     def __call__(self, block: torch.Tensor) -> torch.Tensor:
         total = block.new_full((block.shape[1],), self.constant)

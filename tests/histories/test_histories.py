@@ -119,7 +119,7 @@ def test_a_counterfactual_run_moves_on_the_forget_set_alone(images: Images) -> N
     windows = counterfactual_windows(rows, "conv", num_snapshots=4)
     conv = np.array(rows["kind"][:]) == "conv"
     np.testing.assert_array_equal(np.sort(windows.labels.numpy()), np.sort(answers[conv].astype(np.float32)))
-    with pytest.raises(ValueError, match="trajectories of 4 snapshots in .*, but K is 15"):
+    with pytest.raises(ValueError, match=r"trajectories of 4 snapshots in .*, but K is 15"):
         counterfactual_windows(rows, "conv", num_snapshots=15)
 
 

@@ -1,0 +1,173 @@
+"""A predictor learns from histories what can be learned, is stopped by held-out windows, and is measured honestly."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from transformers import TrainingArguments, set_seed
+
+from hf_invwnn import InvWNNConfig, InvWNNModel, LinearPredictor
+from hf_invwnn.histories import (
+    Windows,
+    best_linear_scale,
+    cosine,
+    relative_l1,
+    residuals_of,
+    train_predictor,
+)
+from hf_invwnn.predictor import PARAMETER_KINDS
+
+
+def decay(kind: str, seed: int, count: int = 4000) -> Windows:
+    """Weights that decay geometrically: the past follows from the trajectory, but not along the line."""
+    generator = torch.Generator().manual_seed(seed)
+    rate = 0.6 + 0.3 * torch.rand(count, 1, generator=generator)
+    size = torch.randn(count, 1, generator=generator)
+    values = size * rate ** torch.arange(-2.0, 5.0)
+    ones = torch.ones(count)
+    runs = np.array([f"run {number % 8}" for number in range(count)])
+    families = np.array([f"family {number % 2}" for number in range(count)])
+    return Windows(values[:, 2:], values[:, 0], ones, ones, kind, families, runs)
+
+
+def arguments(tmp_path: Path, **options: object) -> TrainingArguments:
+    defaults = {
+        "output_dir": str(tmp_path),
+        "num_train_epochs": 6,
+        "per_device_train_batch_size": 128,
+        "learning_rate": 3e-3,
+        "lr_scheduler_type": "cosine",
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "report_to": [],
+        "disable_tqdm": True,
+    }
+    return TrainingArguments(**{**defaults, **options})  # type: ignore[arg-type]
+
+
+def small(scale: str = "weight") -> InvWNNModel:
+    set_seed(0)
+    return InvWNNModel(
+        InvWNNConfig(num_snapshots=5, rewind_epochs=2, trajectory_scale=scale, residual_range=4.0, bias_penalty=0.0)
+    )
+
+
+@pytest.mark.parametrize("scale", ["weight", "tensor"])
+def test_training_finds_what_the_line_cannot(tmp_path: Path, scale: str) -> None:
+    model = train_predictor(small(scale), {kind: decay(kind, seed=0) for kind in PARAMETER_KINDS}, arguments(tmp_path))
+    for kind in PARAMETER_KINDS:
+        held_out = decay(kind, seed=1)
+        line = LinearPredictor(best_linear_scale(decay(kind, seed=0)))
+        residuals = {"ours": residuals_of(model, held_out), "line": residuals_of(line, held_out)}
+        ours, straight = relative_l1(residuals, held_out)
+        assert ours.value < 0.5 * straight.value < straight.value < 1
+        assert ours.high < straight.low, "the intervals are apart"
+
+
+def test_held_out_windows_end_the_training_and_choose_the_weights(tmp_path: Path) -> None:
+    """Validation labels that contradict the training ones: the loss rises from the first epoch on."""
+    training = {kind: decay(kind, seed=0, count=512) for kind in PARAMETER_KINDS}
+    validation = {kind: decay(kind, seed=1, count=512) for kind in PARAMETER_KINDS}
+    for windows in validation.values():
+        windows.labels = 3 * windows.trajectory[:, 0] - 2 * windows.labels
+    args = arguments(
+        tmp_path,
+        num_train_epochs=40,
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_total_limit=1,
+        load_best_model_at_end=True,
+    )
+    batches: list[int] = []
+
+    class Counted(Windows):
+        def __getitems__(self, indices: Sequence[int]) -> dict[str, torch.Tensor | str]:
+            batches.append(len(indices))
+            return super().__getitems__(indices)
+
+    counted = {kind: Counted(**vars(windows)) for kind, windows in training.items()}
+    model = train_predictor(small(), counted, args, validation, patience=2)
+    assert 3 * 4 <= len(batches) < 3 * 20 * 4, "none of the three kinds trained for its forty epochs of four batches"
+    # The checkpoints that are left are those of the kind trained last.
+    states = [json.loads(path.read_text()) for path in tmp_path.glob("checkpoint-*/trainer_state.json")]
+    losses = [line["eval_loss"] for line in states[-1]["log_history"] if "eval_loss" in line]
+    assert min(losses) < losses[-1], "otherwise the last weights are the best ones"
+    with torch.no_grad():
+        found = model(validation["bias"].trajectory, "bias", validation["bias"].labels).loss
+    assert float(found) == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_every_kind_must_have_windows(tmp_path: Path) -> None:
+    windows = {kind: decay(kind, seed=0, count=8) for kind in PARAMETER_KINDS}
+    with pytest.raises(ValueError, match=r"`windows` lacks the kinds \['bias'\]"):
+        train_predictor(small(), {"conv": windows["conv"], "linear": windows["linear"]}, arguments(tmp_path))
+    with pytest.raises(ValueError, match=r"`validation` lacks the kinds \['bias', 'conv', 'linear'\]"):
+        train_predictor(small(), windows, arguments(tmp_path), validation={})
+
+
+def test_windows_of_another_k_than_the_config_are_refused(tmp_path: Path) -> None:
+    windows = {kind: decay(kind, seed=0, count=8) for kind in PARAMETER_KINDS}
+    model = InvWNNModel(InvWNNConfig(num_snapshots=15))
+    with pytest.raises(ValueError, match=r"trajectories of 5 snapshots for conv, but the config .* has K = 15"):
+        train_predictor(model, windows, arguments(tmp_path))
+
+
+# ---- Skill ----
+
+
+def test_the_best_line_has_the_least_error_of_all_lines() -> None:
+    windows = decay("conv", seed=0)
+    best = best_linear_scale(windows)
+    change = windows.labels - windows.trajectory[:, 0]
+    displacement = windows.trajectory[:, -1] - windows.trajectory[:, 0]
+
+    def error(scale: float) -> float:
+        return float((change + scale * displacement).abs().mean())
+
+    assert error(best) <= min(error(best + step) for step in (-0.1, -0.01, 0.01, 0.1))
+
+
+def test_the_best_line_of_weights_that_never_moved_stays() -> None:
+    windows = decay("conv", seed=0, count=8)
+    windows.trajectory = windows.trajectory[:, :1].expand(-1, 5).contiguous()
+    assert best_linear_scale(windows) == 0.0
+
+
+def test_skill_of_what_is_known() -> None:
+    """No change has relative error 1, the truth 0 and cosine 1, its opposite 2 and cosine -1."""
+    windows = decay("conv", seed=0, count=64)
+    truth = windows.labels - windows.trajectory[:, 0]
+    residuals = {"nothing": torch.zeros(64), "truth": truth, "opposite": -truth}
+    assert [skill.value for skill in relative_l1(residuals, windows)] == pytest.approx([1.0, 0.0, 2.0])
+    assert [skill.value for skill in cosine(residuals, windows)] == pytest.approx([0.0, 1.0, -1.0])
+    skill = relative_l1({"half": 0.5 * truth}, windows)[0]
+    assert skill.families == {"family 0": pytest.approx(0.5), "family 1": pytest.approx(0.5)}
+    assert skill.low == skill.high == pytest.approx(0.5)
+
+
+def test_families_count_alike_whatever_their_size() -> None:
+    windows = decay("conv", seed=0, count=64)
+    windows.family = np.array(["small"] * 4 + ["large"] * 60)
+    windows.run = windows.family
+    truth = windows.labels - windows.trajectory[:, 0]
+    said = torch.where(torch.arange(64) < 4, torch.zeros(64), truth)
+    assert relative_l1({"said": said}, windows)[0].value == pytest.approx(0.5)
+
+
+def test_a_predictor_is_asked_for_one_tensor_at_a_time() -> None:
+    """One that scales by its tensor must not see two of them as one."""
+    windows = decay("conv", seed=0, count=10)
+    windows.tensor_scale = torch.tensor([1.0] * 4 + [2.0] * 6)
+    sizes: list[int] = []
+
+    class Spy(LinearPredictor):
+        def predict_residual(self, trajectory: torch.Tensor, kind: str) -> torch.Tensor:
+            sizes.append(trajectory.shape[1])
+            return super().predict_residual(trajectory, kind)
+
+    assert len(residuals_of(Spy(), windows)) == 10 and sizes == [4, 6]
