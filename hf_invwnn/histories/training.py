@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,13 +44,15 @@ def train_predictor(
                 f"`windows` has trajectories of {found} snapshots for {kind}, but the config of the model has K = "
                 f"{model.num_snapshots}."
             )
-    args.remove_unused_columns = False
     for kind in PARAMETER_KINDS:
+        own = copy.copy(args)
+        own.remove_unused_columns = False
+        own.output_dir = os.path.join(str(args.output_dir), kind)  # the kinds' checkpoints must not meet
         for other in PARAMETER_KINDS:
             model.networks[other].requires_grad_(other == kind)
         Trainer(
             model=model,
-            args=args,
+            args=own,
             train_dataset=windows[kind],
             eval_dataset=None if validation is None else validation[kind],
             data_collator=_already_collated,

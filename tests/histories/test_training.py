@@ -80,7 +80,6 @@ def test_held_out_windows_end_the_training_and_choose_the_weights(tmp_path: Path
         num_train_epochs=40,
         eval_strategy="epoch",
         save_strategy="epoch",
-        save_total_limit=1,
         load_best_model_at_end=True,
     )
     batches: list[int] = []
@@ -93,9 +92,9 @@ def test_held_out_windows_end_the_training_and_choose_the_weights(tmp_path: Path
     counted = {kind: Counted(**vars(windows)) for kind, windows in training.items()}
     model = train_predictor(small(), counted, args, validation, patience=2)
     assert 3 * 4 <= len(batches) < 3 * 20 * 4, "none of the three kinds trained for its forty epochs of four batches"
-    # The checkpoints that are left are those of the kind trained last.
-    states = [json.loads(path.read_text()) for path in tmp_path.glob("checkpoint-*/trainer_state.json")]
-    losses = [line["eval_loss"] for line in states[-1]["log_history"] if "eval_loss" in line]
+    states = [json.loads(path.read_text()) for path in (tmp_path / "bias").glob("checkpoint-*/trainer_state.json")]
+    last = max(states, key=lambda state: state["global_step"])
+    losses = [line["eval_loss"] for line in last["log_history"] if "eval_loss" in line]
     assert min(losses) < losses[-1], "otherwise the last weights are the best ones"
     with torch.no_grad():
         found = model(validation["bias"].trajectory, "bias", validation["bias"].labels).loss

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from hf_invwnn.report import markdown_table, plot_curves, read_results, results_table, write_results
+from hf_invwnn.report import at_ua, markdown_table, plot_curves, read_results, results_table, write_results
 
 
 RESULTS = {
@@ -69,3 +69,24 @@ def test_a_curve_draws_what_there_is_to_draw(tmp_path: Path) -> None:
 def test_a_curve_without_points_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`history` is empty"):
         plot_curves([], tmp_path / "curves.png")
+
+
+CURVE = [
+    {"ua": 0.0, "ta": 40.0, "only": 1.0},
+    {"ua": 20.0, "ta": 44.0},
+    {"ua": 10.0, "ta": 43.0},
+    {"ua": 50.0, "ta": 39.0},
+]
+
+
+@pytest.mark.parametrize(("ua", "expected"), [(0.0, 40.0), (10.0, 42.0), (20.0, 44.0), (30.0, 41.0), (50.0, 39.0)])
+def test_a_curve_is_read_off_where_it_first_gets_there(ua: float, expected: float) -> None:
+    """Also one that turns back: 10 is first passed on the way to 20."""
+    point = at_ua(CURVE, ua)
+    assert point is not None and point["ta"] == pytest.approx(expected) and point["ua"] == pytest.approx(ua)
+
+
+def test_a_level_that_was_not_reached_has_no_value() -> None:
+    assert at_ua(CURVE, 50.1) is None
+    with pytest.raises(ValueError, match="`history` is empty"):
+        at_ua([], 50.0)
