@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow.compute as pc
 import torch
 from transformers.utils import logging
 
@@ -161,8 +162,9 @@ class _Tensor:
 def _tensors(histories: datasets.Dataset, run_type: str, kind: str) -> Iterator[_Tensor]:
     if missing := sorted(_NEEDED - set(histories.column_names)):
         raise ValueError(f"`histories` lacks the columns {missing}.")
-    frame = histories.with_format("pandas")[:]
-    frame = frame[(frame["run_type"] == run_type) & (frame["kind"] == kind)]
+    table = histories.with_format("arrow")[:]
+    mask = pc.and_(pc.equal(table["run_type"], run_type), pc.equal(table["kind"], kind))
+    frame = table.filter(mask).to_pandas()
     dropped = set()
     for (run, architecture, dataset, _), rows in frame.groupby(["run_id", "architecture", "dataset", "parameter"]):
         history = np.stack(rows["history"].to_list()).astype(np.float32)

@@ -37,6 +37,7 @@ class CollectArguments:
     counterfactual: int = field(default=2, metadata={"help": "Counterfactual runs of each."})
     epochs: int = field(default=50, metadata={"help": "Epochs of each run."})
     examples: list[int] = field(default_factory=lambda: [300, 900], metadata={"help": "Least and most images."})
+    num_snapshots: int = field(default=15, metadata={"help": "K, of the trajectories of counterfactual runs."})
     weights_per_parameter: int = field(default=128, metadata={"help": "Weights kept of each parameter."})
     seed: int = field(default=0, metadata={"help": "Draws the settings of the runs."})
 
@@ -51,9 +52,12 @@ def load_sources(args: CollectArguments) -> dict[str, ImageSource]:
     return {source.name: source for source in loaded}
 
 
-def collect(spec: RunSpec, source: ImageSource, folder: Path, weights_per_parameter: int) -> None:
-    record = record_counterfactual if spec.run_type == "counterfactual" else record_run
-    histories = record(spec, *draw_subset(source, spec), weights_per_parameter=weights_per_parameter)
+def collect(spec: RunSpec, source: ImageSource, folder: Path, args: CollectArguments) -> None:
+    data = draw_subset(source, spec)
+    if spec.run_type == "counterfactual":
+        histories = record_counterfactual(spec, *data, args.weights_per_parameter, args.num_snapshots)
+    else:
+        histories = record_run(spec, *data, args.weights_per_parameter)
     target = folder / (f"{spec.run_id}.parquet" if len(histories) else f"{spec.run_id}.dropped")
     temporary = target.with_suffix(".tmp")
     histories.to_parquet(str(temporary))
@@ -83,7 +87,7 @@ def main() -> None:
     own = plan[state.process_index :: state.num_processes]
     for spec in tqdm(own, desc="runs", disable=not state.is_main_process):
         if not any((folder / f"{spec.run_id}.{end}").exists() for end in ("parquet", "dropped")):
-            collect(spec, sources[spec.dataset], folder, args.weights_per_parameter)
+            collect(spec, sources[spec.dataset], folder, args)
     state.wait_for_everyone()
     if state.is_main_process:
         kept, dropped = (len(list(folder.glob(f"*.{end}"))) for end in ("parquet", "dropped"))

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from datasets import load_dataset
-from transformers import HfArgumentParser, TrainingArguments, set_seed
+from transformers import TrainingArguments, set_seed
 
 from hf_invwnn import InvWNNConfig, InvWNNModel, LinearPredictor
 from hf_invwnn.histories import (
@@ -31,6 +31,7 @@ from hf_invwnn.histories import (
     windows_of,
 )
 from hf_invwnn.predictor import PARAMETER_KINDS, PastWeightPredictor, load_predictor
+from hf_invwnn.yaml_arguments import parse_yaml_and_flags
 
 
 @dataclass
@@ -96,7 +97,7 @@ def table(skills: dict[str, list[Skill]]) -> str:
 
 
 def main() -> None:
-    args, training = HfArgumentParser((PredictorArguments, TrainingArguments)).parse_args_into_dataclasses()
+    args, training = parse_yaml_and_flags((PredictorArguments, TrainingArguments), __doc__)
     logging.basicConfig(level=logging.INFO)
     others = dict(pair.split("=", 1) for pair in args.compare)
     predictors = {name: load_predictor(folder) for name, folder in others.items()}
