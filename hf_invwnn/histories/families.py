@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from fnmatch import fnmatchcase
-from typing import TYPE_CHECKING
 
-
-if TYPE_CHECKING:
-    import datasets
+import datasets
+import pyarrow as pa
+import pyarrow.compute as pc
 
 
 def split_by_family(
@@ -25,22 +24,25 @@ def split_by_family(
     Raises:
         ValueError: A pattern fits no family, or a part is left without one; the message lists the families.
     """
-    names = [
-        f"{architecture} x {dataset}"
-        for architecture, dataset in zip(histories["architecture"], histories["dataset"], strict=True)
-    ]
-    families = sorted(set(names))
+    rows = histories.with_format("arrow")[:]
+    names = pc.binary_join_element_wise(
+        pc.cast(rows["architecture"], pa.string()), pc.cast(rows["dataset"], pa.string()), " x "
+    )
+    families = sorted(pc.unique(names).to_pylist())
     for argument, patterns in (("validation", validation), ("test", test)):
         for pattern in patterns:
             if not any(fnmatchcase(family, pattern) for family in families):
                 raise ValueError(f"`{argument}` has {pattern!r}, which fits none of the families {families}.")
-    part_of = {family: _part(family, validation, test) for family in families}
-    parts: dict[str, list[int]] = {"train": [], "validation": [], "test": []}
-    for index, name in enumerate(names):
-        parts[part_of[name]].append(index)
-    if empty := [part for part, rows in parts.items() if not rows]:
+    parts: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
+    for family in families:
+        parts[_part(family, validation, test)].append(family)
+    if empty := [part for part, chosen in parts.items() if not chosen]:
         raise ValueError(f"`validation` and `test` leave no family for {empty}; the families are {families}.")
-    return {part: histories.select(rows) for part, rows in parts.items()}
+    # Whole tables rather than `select`: rows behind a list of indices are gathered one by one at every reading.
+    return {
+        part: datasets.Dataset(rows.filter(pc.is_in(names, value_set=pa.array(chosen))), info=histories.info)
+        for part, chosen in parts.items()
+    }
 
 
 def _part(family: str, validation: Sequence[str], test: Sequence[str]) -> str:

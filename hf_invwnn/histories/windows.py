@@ -163,12 +163,20 @@ def _tensors(histories: datasets.Dataset, run_type: str, kind: str) -> Iterator[
     if missing := sorted(_NEEDED - set(histories.column_names)):
         raise ValueError(f"`histories` lacks the columns {missing}.")
     table = histories.with_format("arrow")[:]
+    counterfactual = run_type == "counterfactual"
     mask = pc.and_(pc.equal(table["run_type"], run_type), pc.equal(table["kind"], kind))
-    frame = table.filter(mask).to_pandas()
+    table = table.filter(mask)
+    lists = table["history"].combine_chunks()
+    starts, values = lists.offsets.to_numpy(), lists.values.to_numpy()
+    frame = table.drop_columns(["history"]).to_pandas().reset_index(drop=True)
+    groups = frame.groupby(["run_id", "architecture", "dataset", "parameter"], observed=True).indices
     dropped = set()
-    for (run, architecture, dataset, _), rows in frame.groupby(["run_id", "architecture", "dataset", "parameter"]):
-        history = np.stack(rows["history"].to_list()).astype(np.float32)
-        answers = rows["counterfactual"].to_numpy(np.float32) if run_type == "counterfactual" else history[:, 0]
+    for (run, architecture, dataset, _), rows in sorted(groups.items()):
+        lengths = starts[rows + 1] - starts[rows]
+        if (lengths != lengths[0]).any():
+            raise ValueError(f"`histories` has weights of different lengths in one tensor of {run}.")
+        history = values[starts[rows][:, None] + np.arange(lengths[0])].astype(np.float32)
+        answers = frame["counterfactual"].to_numpy(np.float32)[rows] if counterfactual else history[:, 0]
         if np.isfinite(history).all() and np.isfinite(answers).all():
             yield _Tensor(run, f"{architecture} x {dataset}", history, answers)
         else:
