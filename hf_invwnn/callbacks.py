@@ -1,4 +1,4 @@
-"""The callback that records, rewinds, measures and stops; all of it a function of the step, so that it resumes."""
+"""The callback that measures, keeps, stops and goes back; all of it a function of the step, so that it resumes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
-from .checkpoint import CURRENT, LAST_GOOD, TRAJECTORY, load_unlearning_state, save_unlearning_state
-from .predictor import PastWeightPredictor
-from .rewind import NonFiniteRewind, rewind
+from .checkpoint import CURRENT, EXTRA, LAST_GOOD, load_unlearning_state, save_unlearning_state
 from .stopping import Crossing, StoppingRule, find_crossing
 from .training_args import UnlearningArguments
-from .trajectory import Snapshot, Trajectory, interpolate, non_finite
+from .trajectory import NonFiniteWeights, Snapshot, interpolate, non_finite
 
 
 logger = logging.get_logger(__name__)
@@ -30,41 +28,41 @@ Measure = Callable[..., dict[str, float]]
 
 class UnlearningCallback(TrainerCallback):
     r"""
-    Algorithm 1 of the paper inside a `Trainer`. Every `intervals_per_rewind` intervals make one turn:
+    The course of an unlearning run inside a `Trainer`. Every `intervals_per_rewind` intervals of training end a *turn*:
+    the model is measured, and the run stops or goes on. A method that does more at the end of a turn, or within it,
+    overrides `begin_turn`, `on_interval`, `move` and `end_turn`.
 
-        warmup_intervals                fine-tune, record nothing
-        Phi^t .. Phi^{t+K-1}            K snapshots, one at the start and one after each further interval
-        Theta^{t-1} <- Theta^t + scale * InvWNN(W, dW), then measure, then stop or go on
-
-    The weights after the last rewind that was measured and kept are the *last good* ones. Whatever ends the run, the
+    The weights after the last turn that was measured and kept are the *last good* ones. Whatever ends the run, the
     model has them at the end.
 
     Args:
-        trajectory ([`Trajectory`]): Where snapshots go.
-        predictor ([`PastWeightPredictor`]): Predicts the past weights.
+        parameters (`dict[str, nn.Parameter]`): What the method may change.
         rules (`Sequence[StoppingRule]`): Any of them ends the run.
         measure (`Callable`): `measure(splits=None) -> dict[str, float]`, evaluations of the model as it is.
-        report (`Callable`): Gets a `dict[str, float]` after every rewind, for the log.
+        report (`Callable`): Gets a `dict[str, float]` after every turn, for the log.
         buffers (`dict[str, torch.Tensor]`, *optional*): Buffers that fine-tuning changes; kept and restored with the
             last good weights.
+        device (`torch.device` or `str`, *optional*): Where copies live; beside the parameters by default.
     """
+
+    turn_name = "turn"
 
     def __init__(
         self,
-        trajectory: Trajectory,
-        predictor: PastWeightPredictor,
+        parameters: Mapping[str, torch.nn.Parameter],
         rules: Sequence[StoppingRule],
         measure: Measure,
         report: Callable[[dict[str, float]], None],
         buffers: Mapping[str, torch.Tensor] | None = None,
+        device: torch.device | str | None = None,
     ) -> None:
-        self.trajectory = trajectory
-        self.predictor = predictor
+        self.parameters = dict(parameters)
         self.rules = list(rules)
         self.measure = measure
         self.report = report
+        self.device = device
         # What "the last good weights" are made of.
-        self.kept: dict[str, torch.Tensor] = {**trajectory.parameters, **(buffers or {})}
+        self.kept: dict[str, torch.Tensor] = {**self.parameters, **(buffers or {})}
         self.last_good: Snapshot | None = None
         self.rewinds = 0
         self.stop_reason: str | None = None
@@ -74,6 +72,29 @@ class UnlearningCallback(TrainerCallback):
         self._steps_per_interval = 1
         self._started = 0.0
         self._seconds_before = 0.0
+
+    # ---- What a method may add ----
+
+    def begin_turn(self, arguments: UnlearningArguments) -> None:
+        """Called before the first step of a turn."""
+
+    def on_interval(self, arguments: UnlearningArguments, interval: int) -> None:
+        """Called after each interval but the last of a turn; `interval` counts from 1."""
+
+    def move(self, arguments: UnlearningArguments) -> None:
+        """Called after the last step of a turn, before it is measured."""
+        if bad := non_finite(self.parameters.items()):
+            raise NonFiniteWeights(f"`{bad[0]}` is not finite")
+
+    def end_turn(self) -> None:
+        """Called after a turn was kept; also before the first."""
+
+    def extra_state(self) -> tuple[dict[str, torch.Tensor], int]:
+        """Tensors of the method for a checkpoint, and how many snapshots they hold."""
+        return {}, 0
+
+    def load_extra_state(self, tensors: dict[str, torch.Tensor], snapshots: int) -> None:
+        """Takes back what `extra_state` gave."""
 
     # ---- The course of a run ----
 
@@ -88,16 +109,16 @@ class UnlearningCallback(TrainerCallback):
             self._resume(self.resume_from, self._schedule(arguments))
             return
         self.rewinds, self.stop_reason, self.history, self._seconds_before = 0, None, [], 0.0
-        self.trajectory.clear()
+        self.end_turn()
         self._keep()
         metrics = self.measure()
         self._note(state, metrics)
         if reached := [rule for rule in self.rules if rule.excess(metrics) >= 0]:
-            self._stop(control, f"{reached[0]} holds before the first rewind; the model is as it was")
+            self._stop(control, f"{reached[0]} holds before the first {self.turn_name}; the model is as it was")
         elif not self._affordable(arguments, state):
-            self._stop(control, "the budget does not reach to the first rewind; the model is as it was")
-        elif arguments.warmup_intervals == 0:
-            self.trajectory.record()
+            self._stop(control, f"the budget does not reach to the first {self.turn_name}; the model is as it was")
+        else:
+            self.begin_turn(arguments)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -112,10 +133,9 @@ class UnlearningCallback(TrainerCallback):
             return
         interval = (state.global_step // self._steps_per_interval) % arguments.intervals_per_rewind
         if interval == 0:
-            self.trajectory.record()
             self._turn(arguments, state, control, kwargs.get("optimizer"))
-        elif interval >= arguments.warmup_intervals:
-            self.trajectory.record()
+        else:
+            self.on_interval(arguments, interval)
         if self.stop_reason is None and arguments.max_seconds and self._agreed_seconds(args) > arguments.max_seconds:
             self._stop(control, f"the budget of {arguments.max_seconds:g} seconds is used up")
 
@@ -125,11 +145,11 @@ class UnlearningCallback(TrainerCallback):
         self.restore_last_good()
         if self.stop_reason is None:
             done = self.rewinds == _unlearning(args).num_rewinds
-            self.stop_reason = f"all {self.rewinds} rewinds are done" if done else "another callback ended it"
-        logger.info(f"Unlearning ended after {self.rewinds} rewinds: {self.stop_reason}.")
+            self.stop_reason = f"all {self.rewinds} {self.turn_name}s are done" if done else "another callback ended it"
+        logger.info(f"Unlearning ended after {self.rewinds} {self.turn_name}s: {self.stop_reason}.")
 
     def restore_last_good(self) -> None:
-        """Puts the weights of the last kept rewind back (those of the start, if there was none)."""
+        """Puts the weights of the last kept turn back (those of the start, if there was none)."""
         if self.last_good is not None:
             self.last_good.restore(self.kept)
 
@@ -143,19 +163,19 @@ class UnlearningCallback(TrainerCallback):
         optimizer: torch.optim.Optimizer | None,
     ) -> None:
         try:
-            rewind(self.trajectory, self.predictor, arguments.residual_scale)
+            self.move(arguments)
             metrics = self.measure()
             _refuse_non_finite(metrics)
-        except (NonFiniteRewind, NonFiniteLoss) as error:
+        except (NonFiniteWeights, NonFiniteLoss) as error:
             self.restore_last_good()
-            message = f"rewind {self.rewinds + 1} was undone, {error}; the weights are those before it"
-            logger.warning(f"{message}. A smaller `residual_scale` or `learning_rate` may help.")
+            message = f"{self.turn_name} {self.rewinds + 1} was undone, {error}; the weights are those before it"
+            logger.warning(f"{message}. A smaller `learning_rate` (or `residual_scale`) may help.")
             self._stop(control, message)
             return
         self.rewinds += 1
         self._decide(state, control, metrics)
         self._keep()
-        self.trajectory.clear()
+        self.end_turn()
         if self.stop_reason is None:
             self._begin_next(arguments, state, control, optimizer)
 
@@ -167,28 +187,28 @@ class UnlearningCallback(TrainerCallback):
             self._note(state, metrics)
             return
         assert self.last_good is not None
-        end = Snapshot(self.trajectory.parameters, self.trajectory.device)
+        end = Snapshot(self.parameters, self.device)
         crossings = [(self._search(rule, excess, end), rule) for rule, excess in past]
         crossing, rule = min(crossings, key=lambda found: found[0].fraction)
-        interpolate(self.trajectory.parameters, self.last_good, end, crossing.fraction)
+        interpolate(self.parameters, self.last_good, end, crossing.fraction)
         if crossing.fraction < 1:
             metrics = self.measure()
         self._note(state, metrics, fraction=crossing.fraction)
         if crossing.fraction == 0:
-            self._stop(control, f"no point of rewind {self.rewinds} keeps to {rule}; the weights are those before it")
+            self._stop(control, f"no point of {self.turn_name} {self.rewinds} keeps to {rule}; the weights are those before it")
             return
         if abs(crossing.excess) > rule.tolerance:
             logger.warning(
-                f"{rule} could be met only to {crossing.excess:+.3g} between rewinds {self.rewinds - 1} and "
+                f"{rule} could be met only to {crossing.excess:+.3g} between {self.turn_name}s {self.rewinds - 1} and "
                 f"{self.rewinds}: the metric jumps there."
             )
         where = "" if crossing.fraction == 1 else f", {crossing.fraction:.3f} of the way"
-        self._stop(control, f"{rule} is met by rewind {self.rewinds}{where}")
+        self._stop(control, f"{rule} is met by {self.turn_name} {self.rewinds}{where}")
 
     def _search(self, rule: StoppingRule, excess_at_end: float, end: Snapshot) -> Crossing:
         def excess_at(fraction: float) -> float:
             assert self.last_good is not None
-            interpolate(self.trajectory.parameters, self.last_good, end, fraction)
+            interpolate(self.parameters, self.last_good, end, fraction)
             return rule.excess(self.measure(rule.splits))
 
         return find_crossing(excess_at, excess_at_end, rule.tolerance, rule.never_past)
@@ -201,12 +221,11 @@ class UnlearningCallback(TrainerCallback):
         optimizer: torch.optim.Optimizer | None,
     ) -> None:
         if not self._affordable(arguments, state):
-            self._stop(control, f"the budget of {arguments.max_forget_steps} steps does not reach to another rewind")
+            self._stop(control, f"the budget of {arguments.max_forget_steps} steps does not reach to another {self.turn_name}")
             return
         if arguments.reset_optimizer and optimizer is not None:
             optimizer.state.clear()
-        if arguments.warmup_intervals == 0:
-            self.trajectory.record()
+        self.begin_turn(arguments)
         if arguments.save_every_rewinds and self.rewinds % arguments.save_every_rewinds == 0:
             control.should_save = True
 
@@ -218,7 +237,7 @@ class UnlearningCallback(TrainerCallback):
         if bad := non_finite(self.kept.items()):
             raise ValueError(f"`model` holds weights that are not finite: {', '.join(bad[:3])}.")
         if self.last_good is None:
-            self.last_good = Snapshot(self.kept, self.trajectory.device)
+            self.last_good = Snapshot(self.kept, self.device)
         else:
             self.last_good.take(self.kept)
 
@@ -248,15 +267,16 @@ class UnlearningCallback(TrainerCallback):
         if not state.is_world_process_zero or self.last_good is None:
             return
         folder = Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-        tensors = {f"{TRAJECTORY}{name}": value for name, value in self.trajectory.state_dict().items()}
-        tensors |= {f"{CURRENT}{name}": value.detach() for name, value in self.trajectory.parameters.items()}
+        extra, snapshots = self.extra_state()
+        tensors = {f"{EXTRA}{name}": value for name, value in extra.items()}
+        tensors |= {f"{CURRENT}{name}": value.detach() for name, value in self.parameters.items()}
         tensors |= {f"{LAST_GOOD}{name}": value for name, value in self.last_good.values.items()}
         save_unlearning_state(
             folder,
             tensors,
             {
                 "schedule": self._schedule(_unlearning(args)),
-                "snapshots": self.trajectory.count,
+                "snapshots": snapshots,
                 "rewinds": self.rewinds,
                 "stop_reason": self.stop_reason,
                 "history": self.history,
@@ -269,15 +289,15 @@ class UnlearningCallback(TrainerCallback):
         for name, value in schedule.items():
             if state["schedule"][name] != value:
                 raise ValueError(f"it was saved with `{name}` = {state['schedule'][name]}, but this run has {value}")
-        saved, current, good = (
+        extra, current, good = (
             {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-            for prefix in (TRAJECTORY, CURRENT, LAST_GOOD)
+            for prefix in (EXTRA, CURRENT, LAST_GOOD)
         )
-        self.trajectory.load_state_dict(saved, state["snapshots"])
+        self.load_extra_state(extra, state["snapshots"])
         # The Trainer has loaded model.safetensors, but leaves out without an error what `save_pretrained` stores under
         # another name (the layers of a ViT, transformers issue 43701). So what is tracked comes from our own file.
         with torch.no_grad():
-            for name, parameter in self.trajectory.parameters.items():
+            for name, parameter in self.parameters.items():
                 parameter.copy_(current[name])
         self._keep()
         assert self.last_good is not None
@@ -296,7 +316,7 @@ class UnlearningCallback(TrainerCallback):
 
 
 class NonFiniteLoss(ArithmeticError):
-    """An evaluation after a rewind gave a loss that is no finite number."""
+    """An evaluation after a turn gave a loss that is no finite number."""
 
 
 def _refuse_non_finite(metrics: Mapping[str, float]) -> None:

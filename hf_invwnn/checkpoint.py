@@ -15,9 +15,9 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 
-TENSORS_NAME = "trajectory.safetensors"
+TENSORS_NAME = "unlearning_state.safetensors"
 STATE_NAME = "unlearning_state.json"
-TRAJECTORY = "trajectory."
+EXTRA = "extra."
 CURRENT = "current."
 LAST_GOOD = "last_good."
 
@@ -134,8 +134,8 @@ def _weight_files(source: Path) -> list[Path]:
 
 __all__ = [
     "CURRENT",
+    "EXTRA",
     "LAST_GOOD",
-    "TRAJECTORY",
     "DamagedCheckpoint",
     "check_checkpoint",
     "load_unlearning_state",

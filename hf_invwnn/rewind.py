@@ -5,11 +5,7 @@ from __future__ import annotations
 import torch
 
 from .predictor import PastWeightPredictor, parameter_kind
-from .trajectory import Trajectory, non_finite
-
-
-class NonFiniteRewind(ArithmeticError):
-    """A rewind predicted a weight that is no finite number."""
+from .trajectory import NonFiniteWeights, Trajectory, non_finite
 
 
 def past_weights(
@@ -45,7 +41,7 @@ def rewind(trajectory: Trajectory, predictor: PastWeightPredictor, residual_scal
 
     Raises:
         RuntimeError: The trajectory is not full.
-        NonFiniteRewind: A predicted weight is not finite. Parameters before it have moved already; whoever calls holds
+        NonFiniteWeights: A predicted weight is not finite. Parameters before it have moved already; whoever calls holds
             the weights to go back to.
     """
     if not trajectory.is_full:
@@ -53,8 +49,8 @@ def rewind(trajectory: Trajectory, predictor: PastWeightPredictor, residual_scal
     for name, parameter, snapshots in trajectory.items():
         past = past_weights(snapshots.to(parameter.device), predictor, residual_scale)
         if non_finite([(name, past)]):
-            raise NonFiniteRewind(f"the predicted past of `{name}` is not finite")
+            raise NonFiniteWeights(f"the predicted past of `{name}` is not finite")
         parameter.copy_(past)
 
 
-__all__ = ["NonFiniteRewind", "past_weights", "rewind"]
+__all__ = ["past_weights", "rewind"]

@@ -41,6 +41,10 @@ def select_parameters(model: nn.Module, pattern: str | None = None) -> dict[str,
     return selected
 
 
+class NonFiniteWeights(ArithmeticError):
+    """Weights have become infinite or no number at all."""
+
+
 class Snapshot:
     """
     An exact copy of the tracked parameters at one moment.
@@ -199,4 +203,4 @@ def non_finite(parameters: Iterable[tuple[str, torch.Tensor]]) -> list[str]:
     return [name for name, value in parameters if not torch.isfinite(value).all()]
 
 
-__all__ = ["Snapshot", "Trajectory", "interpolate", "non_finite", "select_parameters"]
+__all__ = ["NonFiniteWeights", "Snapshot", "Trajectory", "interpolate", "non_finite", "select_parameters"]

@@ -1,32 +1,21 @@
-"""`InvWNNUnlearner`: a `Trainer` whose `train()` makes a model forget."""
+"""`InvWNNUnlearner`: a `Trainer` whose `train()` makes a model forget by rewinding it."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence, Sized
-from contextlib import ExitStack, contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from torch import nn
-from transformers import Trainer
-from transformers.trainer_utils import TrainOutput, get_last_checkpoint
-from transformers.utils import logging
 
-from .accuracy import classification_accuracy, most_likely_class
-from .callbacks import UnlearningCallback
-from .checkpoint import DamagedCheckpoint, check_checkpoint
-from .inputs import check_evaluation_sets, check_forget_set, check_labels, check_not_empty, check_output_dir
-from .normalization import frozen_statistics
+from .base_unlearner import Unlearner
 from .predictor import PastWeightPredictor, load_predictor
-from .stopping import StoppingRule, UATarget, UnseenLoss, UtilityFloor
+from .rewinding import RewindingCallback
 from .training_args import UnlearningArguments
-from .trajectory import Trajectory, select_parameters
+from .trajectory import Trajectory
 
 
-logger = logging.get_logger(__name__)
-
-
-class InvWNNUnlearner(Trainer):
+class InvWNNUnlearner(Unlearner):
     r"""
     Makes a model forget given examples from those examples alone, by "Learning to Rewind via Iterative Prediction of
     Past Weights for Practical Unlearning" (Jang, Kim and Youn, AAAI 2025). `train()` fine-tunes on the forget set,
@@ -45,9 +34,8 @@ class InvWNNUnlearner(Trainer):
         forget_eval_dataset (`Dataset`, *optional*): D_f with test-time transforms; `forget_dataset` by default.
         predictor ([`PastWeightPredictor`] or `str`, *optional*): The predictor (moved to the device of the model), or
             what [`load_predictor`] takes: the folder or Hub id of one, `"base"` (the default) or `"linear"`.
-        stopping_rules (`Sequence[StoppingRule]`, *optional*): Rules of your own, beside those the arguments ask for.
-        trainer_kwargs: The other arguments of [`~transformers.Trainer`]: `data_collator`, `processing_class`,
-            `compute_loss_func`, `compute_metrics` (must return `"accuracy"` where UA is wanted), `callbacks`, ...
+        kwargs: The other arguments of [`Unlearner`], which are those of [`~transformers.Trainer`] and
+            `stopping_rules`.
 
     Attributes:
         history (`list[dict[str, float]]`): The measured points, the starting one first: rewind, step, seconds, UA and
@@ -58,8 +46,6 @@ class InvWNNUnlearner(Trainer):
         ValueError, TypeError: An argument cannot work; the message names it. The model is unchanged.
     """
 
-    args: UnlearningArguments
-
     def __init__(
         self,
         model: nn.Module,
@@ -68,183 +54,25 @@ class InvWNNUnlearner(Trainer):
         eval_dataset: Any = None,
         forget_eval_dataset: Any = None,
         predictor: PastWeightPredictor | str | os.PathLike | None = None,
-        stopping_rules: Sequence[StoppingRule] = (),
-        **trainer_kwargs: Any,
+        **kwargs: Any,
     ) -> None:
-        if not isinstance(args, UnlearningArguments):
-            raise TypeError(f"`args` must be UnlearningArguments, got {type(args).__name__}.")
-        for name in ("train_dataset", "model_init"):
-            if name in trainer_kwargs:
-                raise TypeError(
-                    f"`{name}` has no place here: pass the trained model as `model`, D_f as `forget_dataset`."
-                )
-        batch = args.per_device_train_batch_size * args.world_size if args.dataloader_drop_last else 1
-        check_forget_set(forget_dataset, args.snapshot_strategy, least=batch)
-        check_labels("forget_dataset", forget_dataset, model)
-        evaluation_sets = _evaluation_sets(forget_dataset, eval_dataset, forget_eval_dataset)
-        check_not_empty(evaluation_sets)
-        for name, dataset in evaluation_sets.items():
-            if dataset is not forget_dataset:
-                check_labels("forget_eval_dataset" if name == "forget" else f"eval_dataset[{name!r}]", dataset, model)
-        tracked = select_parameters(model, args.tracked_parameters)
-        self.predictor = _fitting_predictor(predictor, args.num_snapshots)
-        rules = [*_rules(args, evaluation_sets), *stopping_rules]
-        check_evaluation_sets(rules, evaluation_sets)
-        check_output_dir(args.output_dir)
+        self.predictor = load_predictor(predictor)
+        super().__init__(model, args, forget_dataset, eval_dataset, forget_eval_dataset, **kwargs)
 
-        if trainer_kwargs.get("compute_metrics") is None:
-            trainer_kwargs["compute_metrics"] = classification_accuracy
-            trainer_kwargs.setdefault("preprocess_logits_for_metrics", most_likely_class)
-        super().__init__(
-            model=model,
-            args=args,
-            train_dataset=forget_dataset,
-            eval_dataset=evaluation_sets,
-            **trainer_kwargs,
-        )
-        self._makes_optimizer = self.optimizer is None
-        # Many forwards (ResNet, PVT v2, BERT) take `num_items_in_batch` as a keyword and do not use it, and then the
-        # gradients of n accumulated batches would be n times too long. So no model is told: each batch gives its mean,
-        # and the Trainer divides by the number of batches.
-        self.model_accepts_loss_kwargs = False
+    def _make_callback(self, parameters: Mapping[str, nn.Parameter], **kwargs: Any) -> RewindingCallback:
         if isinstance(self.predictor, nn.Module):
-            self.predictor.to(args.device)
-        device = "cpu" if args.trajectory_device == "cpu" else None
-        self.unlearning = UnlearningCallback(
-            Trajectory(tracked, args.num_snapshots, args.trajectory_dtype, device),
-            self.predictor,
-            rules,
-            measure=self.measure,
-            report=self._report,
-            buffers={} if args.freeze_normalization else dict(model.named_buffers()),
-        )
-        self.add_callback(self.unlearning)
+            self.predictor.to(self.args.device)
+        device = "cpu" if self.args.trajectory_device == "cpu" else None
+        trajectory = Trajectory(parameters, self.args.num_snapshots, self.args.trajectory_dtype, device)
+        return RewindingCallback(trajectory, self.predictor, **kwargs)
 
-    @property
-    def history(self) -> list[dict[str, float]]:
-        return self.unlearning.history
-
-    @property
-    def stop_reason(self) -> str | None:
-        return self.unlearning.stop_reason
-
-    def measure(self, splits: Sequence[str] | None = None) -> dict[str, float]:
-        """Evaluates the model as it is on the named evaluation sets, on all of them by default."""
-        assert isinstance(self.eval_dataset, dict)
-        names = self.eval_dataset if splits is None else splits
-        with self._keeping_control():
-            return self.evaluate({name: self.eval_dataset[name] for name in names})
-
-    def _report(self, point: dict[str, float]) -> None:
-        with self._keeping_control():
-            self.log(point)
-
-    @contextmanager
-    def _keeping_control(self) -> Iterator[None]:
-        """The Trainer takes an evaluation or a log line for the one that was due, and would leave that one out."""
-        due = {name: getattr(self.control, name) for name in ("should_log", "should_evaluate", "should_save")}
-        yield
-        for name, value in due.items():
-            setattr(self.control, name, value)
-
-    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
-        """
-        Unlearns; takes and returns what [`~transformers.Trainer.train`] does.
-
-        Whatever error ends it, the model has the last good weights afterwards. Interrupted from the keyboard, it saves
-        them too before the interruption goes on its way.
-
-        Raises:
-            DamagedCheckpoint: `resume_from_checkpoint` is incomplete, truncated, pickled or of another run; the model
-                is unchanged.
-        """
-        folder = self._checkpoint_folder(resume_from_checkpoint)
-        if self._makes_optimizer:
-            self.optimizer = None  # that of an earlier call has its learning rate and its moments
-        model = self.accelerator.unwrap_model(self.model)
-        before = {name: value.clone() for name, value in model.state_dict().items()} if folder else {}
-        self.unlearning.resume_from, self.unlearning.last_good, self.unlearning.has_stepped = folder, None, False
-        with ExitStack() as contexts:
-            contexts.enter_context(_only_trainable(model, self.unlearning.trajectory.parameters))
-            if self.args.freeze_normalization:
-                contexts.enter_context(frozen_statistics(model))
-            try:
-                return super().train(folder, *args, **kwargs)
-            except KeyboardInterrupt:
-                if self.unlearning.last_good is None and before:
-                    model.load_state_dict(before)
-                self.unlearning.restore_last_good()
-                self.save_model()
-                logger.warning(f"Interrupted; the last good weights are saved in `{self.args.output_dir}`.")
-                raise
-            except Exception as error:
-                if folder is not None and not self.unlearning.has_stepped:
-                    model.load_state_dict(before)
-                    raise DamagedCheckpoint(f"`{folder}` cannot be resumed from: {error}") from error
-                self.unlearning.restore_last_good()
-                raise
-
-    def _checkpoint_folder(self, resume_from_checkpoint: str | bool | None) -> str | None:
-        """The folder to resume from, looked through before the model is touched."""
-        if not resume_from_checkpoint:
-            return None
-        folder = (
-            get_last_checkpoint(str(self.args.output_dir))
-            if resume_from_checkpoint is True
-            else str(resume_from_checkpoint)
-        )
-        if folder is None:
-            raise ValueError(f"`resume_from_checkpoint`: there is no checkpoint in `{self.args.output_dir}`.")
-        check_checkpoint(folder, self.unlearning.kept)
-        return folder
-
-
-def _evaluation_sets(forget_dataset: Any, eval_dataset: Any, forget_eval_dataset: Any) -> dict[str, Any]:
-    sets = dict(eval_dataset) if isinstance(eval_dataset, Mapping) else {}
-    if eval_dataset is not None and not sets:
-        sets["held_out"] = eval_dataset
-    if "forget" in sets:
-        raise ValueError("`eval_dataset` may not have a set called 'forget'; pass it as `forget_eval_dataset`.")
-    forget = forget_dataset if forget_eval_dataset is None else forget_eval_dataset
-    # An endless stream cannot be evaluated; without rules that need it the run goes on without.
-    return {"forget": forget, **sets} if isinstance(forget, Sized) else sets
-
-
-def _fitting_predictor(predictor: PastWeightPredictor | str | os.PathLike | None, num_snapshots: int) -> Any:
-    loaded = load_predictor(predictor)
-    if loaded.num_snapshots not in (None, num_snapshots):
-        raise ValueError(
-            f"`predictor` was made for K = {loaded.num_snapshots} snapshots, but `num_snapshots` is "
-            f"{num_snapshots}; set `num_snapshots={loaded.num_snapshots}`."
-        )
-    return loaded
-
-
-def _rules(args: UnlearningArguments, evaluation_sets: Mapping[str, Any]) -> list[StoppingRule]:
-    rules: list[StoppingRule] = []
-    if args.target_ua is not None:
-        size = len(evaluation_sets["forget"]) if "forget" in evaluation_sets else 1
-        rules.append(UATarget(args.target_ua, tolerance=max(args.ua_tolerance, 100 / size)))
-    if args.stop_at_unseen_loss:
-        rules.append(UnseenLoss())
-    if args.min_utility is not None:
-        split = args.utility_metric.removeprefix("eval_").rpartition("_")[0]
-        rules.append(UtilityFloor(args.utility_metric, args.min_utility, splits=(split,)))
-    return rules
-
-
-@contextmanager
-def _only_trainable(model: nn.Module, tracked: Mapping[str, nn.Parameter]) -> Iterator[None]:
-    """Parameters that are not rewound must not learn the forget set either."""
-    chosen = {id(parameter) for parameter in tracked.values()}
-    held = [p for p in model.parameters() if p.requires_grad and id(p) not in chosen]
-    for parameter in held:
-        parameter.requires_grad_(False)
-    try:
-        yield
-    finally:
-        for parameter in held:
-            parameter.requires_grad_(True)
+    def _check_arguments(self, args: UnlearningArguments) -> None:
+        super()._check_arguments(args)
+        if self.predictor.num_snapshots not in (None, args.num_snapshots):
+            raise ValueError(
+                f"`predictor` was made for K = {self.predictor.num_snapshots} snapshots, but `num_snapshots` is "
+                f"{args.num_snapshots}; set `num_snapshots={self.predictor.num_snapshots}`."
+            )
 
 
 __all__ = ["InvWNNUnlearner"]

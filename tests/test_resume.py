@@ -223,15 +223,15 @@ def misshapen_weights(folder: Path) -> None:
 
 
 def without_a_last_good_weight(folder: Path) -> None:
-    state = load_file(folder / "trajectory.safetensors")
+    state = load_file(folder / "unlearning_state.safetensors")
     del state["last_good.classifier.bias"]
-    save_file(state, folder / "trajectory.safetensors")
+    save_file(state, folder / "unlearning_state.safetensors")
 
 
 def with_a_last_good_weight(value: torch.Tensor) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
-        state = load_file(folder / "trajectory.safetensors")
-        save_file({**state, "last_good.classifier.bias": value}, folder / "trajectory.safetensors")
+        state = load_file(folder / "unlearning_state.safetensors")
+        save_file({**state, "last_good.classifier.bias": value}, folder / "unlearning_state.safetensors")
 
     return damage
 
@@ -244,15 +244,15 @@ def without_the_history(folder: Path) -> None:
 
 
 def without_a_snapshot(folder: Path) -> None:
-    state = load_file(folder / "trajectory.safetensors")
-    del state["trajectory.later.classifier.bias"]
-    save_file(state, folder / "trajectory.safetensors")
+    state = load_file(folder / "unlearning_state.safetensors")
+    del state["extra.later.classifier.bias"]
+    save_file(state, folder / "unlearning_state.safetensors")
 
 
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: truncate(folder / "trajectory.safetensors"), r"trajectory\.safetensors` is damaged"),
+        (lambda folder: truncate(folder / "unlearning_state.safetensors"), r"unlearning_state\.safetensors` is damaged"),
         (lambda folder: truncate(folder / "model.safetensors"), r"model\.safetensors` is damaged"),
         (lambda folder: truncate(folder / "model.safetensors", 0.0), r"model\.safetensors` is damaged"),
         (lambda folder: truncate(folder / "unlearning_state.json"), r"unlearning_state\.json` is damaged"),
@@ -268,7 +268,7 @@ def without_a_snapshot(folder: Path) -> None:
         (without_the_history, r"unlearning_state\.json` lacks history"),
         (with_a_last_good_weight(torch.full((10,), torch.nan)), r"`classifier\.bias` that are not finite"),
         (with_a_last_good_weight(torch.zeros(3)), r"the shape \(3,\) for `classifier\.bias`, the model \(10,\)"),
-        (lambda folder: (folder / "trajectory.safetensors").unlink(), r"trajectory\.safetensors .* is missing"),
+        (lambda folder: (folder / "unlearning_state.safetensors").unlink(), r"unlearning_state\.safetensors .* is missing"),
         (lambda folder: (folder / "unlearning_state.json").unlink(), r"unlearning_state\.json is missing"),
         (lambda folder: (folder / "trainer_state.json").unlink(), r"trainer_state\.json` is missing"),
         (lambda folder: (folder / "model.safetensors").unlink(), r"has no `model\.safetensors`"),

@@ -11,7 +11,8 @@ from torch import nn
 
 from hf_invwnn import LinearPredictor
 from hf_invwnn.predictor import parameter_kind
-from hf_invwnn.rewind import NonFiniteRewind, past_weights, rewind
+from hf_invwnn.rewind import past_weights, rewind
+from hf_invwnn.trajectory import NonFiniteWeights
 from hf_invwnn.trajectory import Trajectory, select_parameters
 
 
@@ -155,6 +156,6 @@ def test_a_non_finite_prediction_is_refused_by_name(vit: nn.Module, digits: Exam
     trajectory, _, before = fine_tuned(vit, digits)
     poisoned = list(select_parameters(vit))[5]
     trajectory._later[poisoned][-1].view(-1)[3] = value
-    with pytest.raises(NonFiniteRewind, match=f"`{poisoned}` is not finite"):
+    with pytest.raises(NonFiniteWeights, match=f"`{poisoned}` is not finite"):
         rewind(trajectory, LinearPredictor(), 1.0)
     assert torch.equal(vit.get_parameter(poisoned), before[poisoned])
