@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -113,8 +112,12 @@ class Unlearner(Trainer):
 
     def _make_callback(self, parameters: Mapping[str, nn.Parameter], **kwargs: Any) -> UnlearningCallback:
         """The callback that knows what a turn of the method is."""
-        device = "cpu" if self.args.trajectory_device == "cpu" else None
-        return UnlearningCallback(parameters, device=device, **kwargs)
+        return UnlearningCallback(parameters, device=self.copies_device, **kwargs)
+
+    @property
+    def copies_device(self) -> str | None:
+        """Where copies of the weights live; `None` is beside them."""
+        return "cpu" if self.args.trajectory_device == "cpu" else None
 
     @property
     def history(self) -> list[dict[str, float]]:

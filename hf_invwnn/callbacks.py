@@ -28,8 +28,8 @@ Measure = Callable[..., dict[str, float]]
 
 class UnlearningCallback(TrainerCallback):
     r"""
-    The course of an unlearning run inside a `Trainer`. Every `intervals_per_rewind` intervals of training end a *turn*:
-    the model is measured, and the run stops or goes on. A method that does more at the end of a turn, or within it,
+    The course of an unlearning run inside a `Trainer`. Every `intervals_per_rewind` intervals end a *turn*: the
+    model is measured, and the run stops or goes on. A method that does more at the end of a turn, or within it,
     overrides `begin_turn`, `on_interval`, `move` and `end_turn`.
 
     The weights after the last turn that was measured and kept are the *last good* ones. Whatever ends the run, the
@@ -145,7 +145,9 @@ class UnlearningCallback(TrainerCallback):
         self.restore_last_good()
         if self.stop_reason is None:
             done = self.rewinds == _unlearning(args).num_rewinds
-            self.stop_reason = f"all {self.rewinds} {self.turn_name}s are done" if done else "another callback ended it"
+            self.stop_reason = (
+                f"all {self.rewinds} {self.turn_name}s are done" if done else "another callback ended it"
+            )
         logger.info(f"Unlearning ended after {self.rewinds} {self.turn_name}s: {self.stop_reason}.")
 
     def restore_last_good(self) -> None:
@@ -195,7 +197,10 @@ class UnlearningCallback(TrainerCallback):
             metrics = self.measure()
         self._note(state, metrics, fraction=crossing.fraction)
         if crossing.fraction == 0:
-            self._stop(control, f"no point of {self.turn_name} {self.rewinds} keeps to {rule}; the weights are those before it")
+            self._stop(
+                control,
+                f"no point of {self.turn_name} {self.rewinds} keeps to {rule}; the weights are those before it",
+            )
             return
         if abs(crossing.excess) > rule.tolerance:
             logger.warning(
@@ -221,7 +226,9 @@ class UnlearningCallback(TrainerCallback):
         optimizer: torch.optim.Optimizer | None,
     ) -> None:
         if not self._affordable(arguments, state):
-            self._stop(control, f"the budget of {arguments.max_forget_steps} steps does not reach to another {self.turn_name}")
+            self._stop(
+                control, f"the budget of {arguments.max_forget_steps} steps does not reach to another {self.turn_name}"
+            )
             return
         if arguments.reset_optimizer and optimizer is not None:
             optimizer.state.clear()

@@ -62,6 +62,27 @@ def check_labels(name: str, dataset: Any, model: nn.Module) -> None:
             )
 
 
+def check_has_labels(method: str, dataset: Any, model: nn.Module) -> None:
+    """
+    Looks whether a task has what a method for classifiers needs.
+
+    Raises:
+        ValueError: The examples have no class label, or the model no number of classes.
+    """
+    if getattr(getattr(model, "config", None), "num_labels", 0) < 2:
+        raise ValueError(
+            f"`model`: {method} needs class labels, and the model has no `config.num_labels` of 2 or more."
+        )
+    columns = getattr(dataset, "column_names", None)
+    first: Any = dataset[0] if hasattr(dataset, "__getitem__") else LABEL_COLUMNS
+    names = columns if isinstance(columns, list) else first
+    if not any(name in names for name in LABEL_COLUMNS):
+        raise ValueError(
+            f"`forget_dataset`: {method} needs class labels, and no column is one of {', '.join(LABEL_COLUMNS)}; "
+            "neg_grad, task_vector and invwnn work without."
+        )
+
+
 def _labels(dataset: Any) -> Iterator[np.ndarray]:
     """Integer labels of a dataset, one array for each example; none if it has no such labels or no length."""
     if not hasattr(dataset, "__len__"):
@@ -128,4 +149,11 @@ def check_output_dir(output_dir: str | os.PathLike | None) -> None:
         raise ValueError(f"`output_dir` cannot be written to, got `{output_dir}` ({error.strerror}).") from error
 
 
-__all__ = ["check_evaluation_sets", "check_forget_set", "check_labels", "check_not_empty", "check_output_dir"]
+__all__ = [
+    "check_evaluation_sets",
+    "check_forget_set",
+    "check_has_labels",
+    "check_labels",
+    "check_not_empty",
+    "check_output_dir",
+]

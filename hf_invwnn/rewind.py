@@ -41,8 +41,8 @@ def rewind(trajectory: Trajectory, predictor: PastWeightPredictor, residual_scal
 
     Raises:
         RuntimeError: The trajectory is not full.
-        NonFiniteWeights: A predicted weight is not finite. Parameters before it have moved already; whoever calls holds
-            the weights to go back to.
+        NonFiniteWeights: A predicted weight is not finite. Parameters before it have moved already; whoever calls
+            holds the weights to go back to.
     """
     if not trajectory.is_full:
         raise RuntimeError(f"A rewind needs {trajectory.num_snapshots} snapshots, there are {trajectory.count}.")

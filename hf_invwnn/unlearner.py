@@ -62,8 +62,7 @@ class InvWNNUnlearner(Unlearner):
     def _make_callback(self, parameters: Mapping[str, nn.Parameter], **kwargs: Any) -> RewindingCallback:
         if isinstance(self.predictor, nn.Module):
             self.predictor.to(self.args.device)
-        device = "cpu" if self.args.trajectory_device == "cpu" else None
-        trajectory = Trajectory(parameters, self.args.num_snapshots, self.args.trajectory_dtype, device)
+        trajectory = Trajectory(parameters, self.args.num_snapshots, self.args.trajectory_dtype, self.copies_device)
         return RewindingCallback(trajectory, self.predictor, **kwargs)
 
     def _check_arguments(self, args: UnlearningArguments) -> None:

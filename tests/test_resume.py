@@ -252,7 +252,10 @@ def without_a_snapshot(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (lambda folder: truncate(folder / "unlearning_state.safetensors"), r"unlearning_state\.safetensors` is damaged"),
+        (
+            lambda folder: truncate(folder / "unlearning_state.safetensors"),
+            r"unlearning_state\.safetensors` is damaged",
+        ),
         (lambda folder: truncate(folder / "model.safetensors"), r"model\.safetensors` is damaged"),
         (lambda folder: truncate(folder / "model.safetensors", 0.0), r"model\.safetensors` is damaged"),
         (lambda folder: truncate(folder / "unlearning_state.json"), r"unlearning_state\.json` is damaged"),
@@ -268,7 +271,10 @@ def without_a_snapshot(folder: Path) -> None:
         (without_the_history, r"unlearning_state\.json` lacks history"),
         (with_a_last_good_weight(torch.full((10,), torch.nan)), r"`classifier\.bias` that are not finite"),
         (with_a_last_good_weight(torch.zeros(3)), r"the shape \(3,\) for `classifier\.bias`, the model \(10,\)"),
-        (lambda folder: (folder / "unlearning_state.safetensors").unlink(), r"unlearning_state\.safetensors .* is missing"),
+        (
+            lambda folder: (folder / "unlearning_state.safetensors").unlink(),
+            r"unlearning_state\.safetensors .* is missing",
+        ),
         (lambda folder: (folder / "unlearning_state.json").unlink(), r"unlearning_state\.json is missing"),
         (lambda folder: (folder / "trainer_state.json").unlink(), r"trainer_state\.json` is missing"),
         (lambda folder: (folder / "model.safetensors").unlink(), r"has no `model\.safetensors`"),

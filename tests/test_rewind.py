@@ -12,8 +12,7 @@ from torch import nn
 from hf_invwnn import LinearPredictor
 from hf_invwnn.predictor import parameter_kind
 from hf_invwnn.rewind import past_weights, rewind
-from hf_invwnn.trajectory import NonFiniteWeights
-from hf_invwnn.trajectory import Trajectory, select_parameters
+from hf_invwnn.trajectory import NonFiniteWeights, Trajectory, select_parameters
 
 
 SCALES = [0.25, 1.0, 4.0]
