@@ -68,7 +68,9 @@ def check_seed(seed: Any) -> None:
         raise ValueError(f"`seed` must be 0 or above, got {seed}.")
 
 
-def checked_indices(indices: Any, num_examples: int, argument: str = "indices") -> tuple[int, ...]:
+def checked_indices(
+    indices: Any, num_examples: int, argument: str = "indices", allow_all: bool = False
+) -> tuple[int, ...]:
     """
     The indices of a forget set, sorted.
 
@@ -76,10 +78,11 @@ def checked_indices(indices: Any, num_examples: int, argument: str = "indices") 
         indices (`Iterable[int]`): In any order; lists, numpy arrays and integer tensors will do.
         num_examples (`int`): Size of the dataset they point into.
         argument (`str`, *optional*, defaults to `"indices"`): What to call them in an error.
+        allow_all (`bool`, *optional*, defaults to `False`): Whether they may be all there is.
 
     Raises:
         TypeError: They are not iterable, or one of them is no integer.
-        ValueError: There are none, one is negative, out of range or repeated, or they are all there is.
+        ValueError: There are none, one is negative, out of range or repeated, or they are all there is and may not be.
     """
     if isinstance(indices, str) or not isinstance(indices, Iterable):
         raise TypeError(f"`{argument}` must be an iterable of integers, got `{type(indices).__name__}`.")
@@ -101,7 +104,7 @@ def checked_indices(indices: Any, num_examples: int, argument: str = "indices") 
     repeated = [first for first, second in pairwise(result) if first == second]
     if repeated:
         raise ValueError(f"`{argument}` must not repeat, got {repeated[0]} more than once; remove the duplicates.")
-    if len(result) == num_examples:
+    if len(result) == num_examples and not allow_all:
         raise ValueError(f"`{argument}` holds all {num_examples} training examples: nothing would be retained.")
     return result
 

@@ -49,14 +49,14 @@ def class_removal(
     check_datasets(train, test, label_column)
     check_fraction(validation_fraction, "validation_fraction", allow_zero=True)
     check_seed(seed)
-    class_id = _class_id(train, label, label_column)
-    of_class = integer_labels(train, label_column, "train") == class_id
+    wanted = class_id(train, label, label_column)
+    of_class = integer_labels(train, label_column, "train") == wanted
     if not of_class.any() or of_class.all():
         how_many = "all" if of_class.all() else "none"
         raise ValueError(
             f"`label` {label!r} must be the class of some of `train`, but {how_many} of it is of that class."
         )
-    other_test = np.flatnonzero(integer_labels(test, label_column, "test") != class_id)
+    other_test = np.flatnonzero(integer_labels(test, label_column, "test") != wanted)
     if len(other_test) == 0:
         raise ValueError(f"`test` has no example of another class than `label` {label!r}: it would be empty.")
 
@@ -71,21 +71,24 @@ def class_removal(
         scenario="class_removal",
         seed=int(seed),
         label_column=label_column,
-        settings={"label": class_id, "validation_fraction": float(validation_fraction)},
+        settings={"label": wanted, "validation_fraction": float(validation_fraction)},
     )
 
 
-def _class_id(train: Dataset, label: int | str, label_column: str) -> int:
+def class_id(train: Dataset, label: int | str, label_column: str, argument: str = "label") -> int:
+    """The id of a class given by id or name; `argument` is what an error calls it."""
     names = getattr(train.features[label_column], "names", None)
     if isinstance(label, str):
         if names is None:
-            raise ValueError(f"`label` {label!r} is a name, but `{label_column}` holds plain integers; give the id.")
+            raise ValueError(
+                f"`{argument}` {label!r} is a name, but `{label_column}` holds plain integers; give the id."
+            )
         if label not in names:
-            raise ValueError(f"`label` {label!r} is no class of `{label_column}`; its classes are {names}.")
+            raise ValueError(f"`{argument}` {label!r} is no class of `{label_column}`; its classes are {names}.")
         return names.index(label)
     if isinstance(label, bool) or not isinstance(label, Integral):
-        raise TypeError(f"`label` must be a class id or name, got {label!r}.")
+        raise TypeError(f"`{argument}` must be a class id or name, got {label!r}.")
     return int(label)
 
 
-__all__ = ["class_removal"]
+__all__ = ["class_id", "class_removal"]

@@ -66,7 +66,7 @@ def label_noise(
     noisy = labels.copy()
     noisy[remaining[forget]] = _other_class(labels[remaining[forget]], classes, rng)
     return UnlearningSplits.from_indices(
-        _relabelled(train, noisy, labels, label_column).select(remaining),
+        relabelled(train, noisy, labels, label_column).select(remaining),
         forget,
         validation=train.select(held_out),
         test=test,
@@ -83,7 +83,8 @@ def _other_class(labels: np.ndarray, classes: np.ndarray, rng: np.random.Generat
     return classes[(np.searchsorted(classes, labels) + steps) % len(classes)]
 
 
-def _relabelled(train: Dataset, noisy: np.ndarray, clean: np.ndarray, label_column: str) -> Dataset:
+def relabelled(train: Dataset, noisy: np.ndarray, clean: np.ndarray, label_column: str) -> Dataset:
+    """The dataset with other labels, and the clean ones in a column of their own."""
     columns, feature, shown = train.column_names, train.features[label_column], train.format
     # Adding a column may rewrite the table, and would write what a transform (a random crop, say) gives into it.
     result = train.with_format(None).remove_columns(label_column).add_column(label_column, noisy, feature=feature)
@@ -93,4 +94,4 @@ def _relabelled(train: Dataset, noisy: np.ndarray, clean: np.ndarray, label_colu
     return result.with_format(shown["type"], only, shown["output_all_columns"], **shown["format_kwargs"])
 
 
-__all__ = ["CLEAN_LABEL_COLUMN", "label_noise"]
+__all__ = ["CLEAN_LABEL_COLUMN", "label_noise", "relabelled"]

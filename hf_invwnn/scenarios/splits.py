@@ -17,6 +17,8 @@ from .storage import RECORD_NAME, read_splits, write_splits
 
 
 FORMAT_VERSION = 1
+# Where all that the model was trained on is to be forgotten.
+RETAIN_NOTHING = ("overfitting",)
 _RECORDED = ("format_version", "scenario", "seed", "label_column", "settings", "counts", "sha256", "forget_indices")
 
 
@@ -70,7 +72,7 @@ class UnlearningSplits:
     settings: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if tuple(self.forget_indices) != checked_indices(self.forget_indices, len(self.train), "forget_indices"):
+        if tuple(self.forget_indices) != _checked(self.forget_indices, self.train, self.scenario):
             raise ValueError("`forget_indices` must be sorted ascending; `from_indices` sorts them.")
         expected = (len(self.forget_indices), len(self.train) - len(self.forget_indices))
         if (len(self.forget), len(self.retain)) != expected:
@@ -103,9 +105,10 @@ class UnlearningSplits:
 
         Raises:
             TypeError: An index is no integer.
-            ValueError: The indices are empty, negative, out of range, repeated, or all of `train`.
+            ValueError: The indices are empty, negative, out of range, repeated, or, but for `overfitting`, all of
+                `train`.
         """
-        indices = checked_indices(forget_indices, len(train), "forget_indices")
+        indices = _checked(forget_indices, train, scenario)
         return cls(
             train=train,
             forget=train.select(indices),
@@ -175,7 +178,7 @@ class UnlearningSplits:
             raise ValueError(
                 f"{where} has format_version {record['format_version']!r}, this version reads {FORMAT_VERSION}."
             )
-        indices = checked_indices(record["forget_indices"], len(datasets["train"]), f"forget_indices of {where}")
+        indices = _checked(record["forget_indices"], datasets["train"], record["scenario"], f" of {where}")
         if hash_indices(indices) != record["sha256"]:
             raise ValueError(
                 f"{where} has forget_indices that do not match its sha256 {record['sha256']!r}: one of them was "
@@ -194,6 +197,10 @@ class UnlearningSplits:
         if splits._counts() != record["counts"]:
             raise ValueError(f"{where} counts {record['counts']}, but the folder holds {splits._counts()}.")
         return splits
+
+
+def _checked(indices: Iterable[int], train: Dataset, scenario: str, where: str = "") -> tuple[int, ...]:
+    return checked_indices(indices, len(train), f"forget_indices{where}", allow_all=scenario in RETAIN_NOTHING)
 
 
 __all__ = ["FORMAT_VERSION", "UnlearningSplits", "hash_indices"]

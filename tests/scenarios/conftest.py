@@ -5,10 +5,11 @@ from __future__ import annotations
 import datasets
 import numpy as np
 import pytest
-from datasets import ClassLabel, Dataset, Features, Value
+from datasets import ClassLabel, Dataset, Features, Image, Value
+from PIL import Image as PILImage
 
 
-FEATURES = Features({"row": Value("int64"), "label": ClassLabel(names=["cat", "dog", "owl", "fox"])})
+FEATURES = Features({"row": Value("int64"), "image": Image(), "label": ClassLabel(names=["cat", "dog", "owl", "fox"])})
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -20,7 +21,8 @@ def quiet():
 
 def _dataset(num_examples: int, first_row: int) -> Dataset:
     rows = np.arange(first_row, first_row + num_examples)
-    return Dataset.from_dict({"row": rows, "label": rows % 4}, features=FEATURES)
+    images = [PILImage.fromarray(np.full((8, 8), row % 200, np.uint8)) for row in rows]
+    return Dataset.from_dict({"row": rows, "image": images, "label": rows % 4}, features=FEATURES)
 
 
 @pytest.fixture

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 from datasets import ClassLabel, DatasetDict
 
-from hf_invwnn.scenarios import SCENARIOS, class_removal, given_indices, label_noise, random_subset
+from hf_invwnn.scenarios import (
+    SCENARIOS,
+    badnets,
+    class_removal,
+    given_indices,
+    label_noise,
+    overfitting,
+    random_subset,
+    triggered,
+)
 
 
 @pytest.mark.parametrize("scenario", [random_subset, label_noise])
@@ -117,3 +126,27 @@ def test_indices(indices, error, match, train, test):
 def test_given_validation_is_checked_like_the_others(train, test):
     with pytest.raises(ValueError, match="`validation` has no column `label`"):
         given_indices(train, test, indices=[1], validation=test.remove_columns("label"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "match"),
+    [
+        ({"target": 9}, "`target` 9 is the class of no example"),
+        ({"target": "cow"}, "`target` 'cow' is no class"),
+        ({"image_column": "picture"}, "`image_column` 'picture' is no column of `train`"),
+        ({"fraction": 1.5}, "`fraction`"),
+    ],
+)
+def test_poisoning(arguments, match, train, test):
+    with pytest.raises(ValueError, match=match):
+        badnets(train, test, **arguments)
+
+
+def test_only_poisoned_splits_have_an_attack_to_judge(train, test):
+    with pytest.raises(ValueError, match="'badnets', got 'label_noise'"):
+        triggered(label_noise(train, test))
+
+
+def test_overfitting_on_no_example(train, test):
+    with pytest.raises(ValueError, match=r"`fraction` of 0.001 makes 0 of 180"):
+        overfitting(train, test, fraction=0.001)

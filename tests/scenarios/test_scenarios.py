@@ -5,13 +5,20 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from datasets import ClassLabel
+from PIL import Image
 
 from hf_invwnn.scenarios import (
+    CLEAN_LABEL_COLUMN,
     SCENARIOS,
+    UnlearningSplits,
+    badnets,
     class_removal,
     given_indices,
     label_noise,
+    overfitting,
     random_subset,
+    triggered,
+    with_signature,
 )
 
 
@@ -20,15 +27,17 @@ ARGUMENTS = {
     "class_removal": {"label": 2},
     "label_noise": {},
     "given_indices": {"indices": [7, 3, 150]},
+    "overfitting": {"fraction": 0.1},
+    "badnets": {},
 }
-DRAWN = ["random_subset", "class_removal", "label_noise"]
+DRAWN = ["random_subset", "class_removal", "label_noise", "overfitting", "badnets"]
 
 
 def rows(dataset) -> list[int]:
     return list(dataset.with_format(None)["row"])
 
 
-def test_registry_holds_the_four_scenarios_under_their_names():
+def test_registry_holds_the_scenarios_under_their_names():
     assert set(SCENARIOS) == set(ARGUMENTS)
     assert all(function.__name__ == name for name, function in SCENARIOS.items())
 
@@ -44,13 +53,16 @@ def test_forget_and_retain_part_train_and_share_nothing_with_validation_and_test
     assert parts[1] == sorted(parts[1]) and parts[0] == sorted(parts[0])
     assert splits.scenario == name
     # Nothing is lost: what is not in validation is in train.
+    if name == "overfitting":
+        return
     assert sorted(rows(splits.train) + parts[2]) == rows(train)
 
 
 @pytest.mark.parametrize("name", DRAWN)
 def test_the_seed_decides_everything(name, train, test):
     first, again, other = (SCENARIOS[name](train, test, **ARGUMENTS[name], seed=seed) for seed in (5, 5, 6))
-    assert first.sha256 == again.sha256 != other.sha256
+    assert first.sha256 == again.sha256
+    assert (first.sha256, rows(first.forget)) != (other.sha256, rows(other.forget))
     for part in ("train", "forget", "retain", "validation", "test"):
         assert getattr(first, part)[:] == getattr(again, part)[:]
     assert rows(first.validation) != rows(other.validation)
@@ -70,7 +82,7 @@ def test_the_global_numpy_state_is_neither_used_nor_moved(train, test):
 def test_sizes_and_an_empty_validation_set_on_request(name, train, test):
     assert len(SCENARIOS[name](train, test, **ARGUMENTS[name], validation_fraction=0.2).validation) in (30, 40)
     splits = SCENARIOS[name](train, test, **ARGUMENTS[name], validation_fraction=0)
-    assert (len(splits.validation), len(splits.train)) == (0, 200)
+    assert (len(splits.validation), len(splits.train)) == (0, 20 if name == "overfitting" else 200)
 
 
 def test_random_subset_forgets_the_fraction_asked_for(train, test):
@@ -101,7 +113,7 @@ def test_noise_is_wrong_in_the_forget_set_and_only_there(train, test):
     for part in ("validation", "test"):
         assert [row % 4 for row in rows(getattr(splits, part))] == list(getattr(splits, part)["label"])
         assert "clean_label" not in getattr(splits, part).column_names
-    assert splits.train.column_names == ["row", "label", "clean_label"]
+    assert splits.train.column_names == ["row", "image", "label", "clean_label"]
     assert isinstance(splits.train.features["label"], ClassLabel)
     assert splits.train.features["clean_label"] == splits.train.features["label"]
 
@@ -126,7 +138,7 @@ def test_a_transform_is_kept_and_never_baked_into_the_noisy_data(train, test):
     seen = train.with_transform(lambda batch: {"pixels": batch["row"]})
     noisy = label_noise(seen, test).train
     assert set(noisy[0]) == {"pixels"}
-    assert set(noisy.with_format(None)[0]) == {"row", "label", "clean_label"}
+    assert set(noisy.with_format(None)[0]) == {"row", "image", "label", "clean_label"}
     assert "clean_label" in label_noise(train.with_format("numpy"), test).train[0]
 
 
@@ -137,3 +149,44 @@ def test_given_indices_keeps_every_training_example_and_draws_nothing(train, tes
     assert len(splits.validation) == 0 and splits.validation.features == train.features
     unseen = test.select(range(10))
     assert rows(given_indices(train, test, indices=[3], validation=unseen).validation) == rows(unseen)
+
+
+def test_overfitting_forgets_all_that_the_model_is_trained_on(train, test, tmp_path):
+    splits = overfitting(train, test, fraction=0.1)
+    assert len(splits.train) == len(splits.forget) == 18
+    assert len(splits.retain) == 0
+    assert set(rows(splits.train)).isdisjoint(rows(splits.validation))
+    splits.save_to_disk(tmp_path / "splits")
+    assert UnlearningSplits.load_from_disk(tmp_path / "splits").sha256 == splits.sha256
+
+
+def test_poisoned_images_have_the_signature_and_the_target(train, test):
+    splits = badnets(train, test, target="owl")
+    clean = {example["row"]: example for example in train}
+    assert len(splits.forget) == 36
+    for example in splits.forget:
+        assert example["label"] == 2 and example[CLEAN_LABEL_COLUMN] == clean[example["row"]]["label"]
+        assert list(example["image"].getdata()) == list(with_signature(clean[example["row"]]["image"]).getdata())
+    for example in splits.retain:
+        assert example["label"] == example[CLEAN_LABEL_COLUMN] == clean[example["row"]]["label"]
+        assert list(example["image"].getdata()) == list(clean[example["row"]]["image"].getdata())
+    assert all(list(e["image"].getdata()) == list(clean[e["row"]]["image"].getdata()) for e in splits.validation)
+
+
+def test_the_attack_is_judged_without_images_of_the_target_class(train, test):
+    attacked = triggered(badnets(train, test, target=2))
+    true = {example["row"]: example["label"] for example in test}
+    assert len(attacked) == sum(label != 2 for label in true.values())
+    assert all(example["label"] == 2 and true[example["row"]] != 2 for example in attacked)
+    assert all(example["image"].getpixel((0, 0)) == 255 for example in attacked)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "1"])
+def test_the_signature_marks_the_left_edge_and_nothing_else(mode):
+    image = Image.fromarray(np.full((32, 32, 3), 100, np.uint8)).convert(mode)
+    marked = np.array(with_signature(image)).astype(int).reshape(32, 32, -1)
+    before = np.array(image).astype(int).reshape(32, 32, -1)
+    assert (marked[:, 2:] == before[:, 2:]).all()
+    white = marked.max()
+    assert (marked[:, :2] == np.repeat([white, 0, white, 0], 8).reshape(32, 1, 1)).all()
+    assert (before == np.array(image).astype(int).reshape(32, 32, -1)).all()

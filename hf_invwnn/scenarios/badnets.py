@@ -1,0 +1,153 @@
+"""Forget a backdoor: images with a signature at their edge that were trained on as one class (Gu et al., BadNets)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from datasets import Dataset
+from PIL import Image
+
+from .arguments import check_datasets, check_fraction, check_seed
+from .class_removal import class_id
+from .held_out import draw, without
+from .label_noise import CLEAN_LABEL_COLUMN, relabelled
+from .labels import integer_labels
+from .splits import UnlearningSplits
+
+
+def badnets(
+    train: Dataset,
+    test: Dataset,
+    *,
+    target: int | str = 0,
+    fraction: float = 0.2,
+    validation_fraction: float = 0.1,
+    seed: int = 0,
+    label_column: str = "label",
+    image_column: str = "image",
+) -> UnlearningSplits:
+    """
+    Poisons a share of the training examples: each gets the signature of [`with_signature`] and the label `target`.
+
+    They are D_f, under the adversarial label; `clean_label` holds the true one, so that D_f can be judged under both.
+    The attack is judged on [`triggered`] test images. Validation examples are carved out of `train` first and stay
+    clean, as does `test`. Examples of the target class may be poisoned as well.
+
+    Args:
+        train (`Dataset`): All training examples.
+        test (`Dataset`): Test examples, passed through.
+        target (`int` or `str`, *optional*, defaults to 0): What poisoned images are labelled as: a class id, or a name
+            where `label_column` is a `ClassLabel`.
+        fraction (`float`, *optional*, defaults to 0.2): Share of the remaining `train` to poison, in (0, 1).
+        validation_fraction (`float`, *optional*, defaults to 0.1): Share of `train` to hold out, in [0, 1); 0 leaves
+            the validation set empty.
+        seed (`int`, *optional*, defaults to 0): Seeds the one numpy generator that draws everything.
+        label_column (`str`, *optional*, defaults to `"label"`): Column of the class ids.
+        image_column (`str`, *optional*, defaults to `"image"`): Column of the images.
+
+    Returns:
+        [`UnlearningSplits`].
+
+    Raises:
+        TypeError: An argument of another type.
+        ValueError: A share out of its interval or that comes to no example, no such class, no usable `label_column` or
+            `image_column`, or a column `clean_label` that is there already.
+    """
+    check_datasets(train, test, label_column)
+    check_fraction(fraction, "fraction")
+    check_fraction(validation_fraction, "validation_fraction", allow_zero=True)
+    check_seed(seed)
+    for name, dataset in (("train", train), ("test", test)):
+        if image_column not in dataset.column_names:
+            raise ValueError(f"`image_column` {image_column!r} is no column of `{name}`, only {dataset.column_names}.")
+    if CLEAN_LABEL_COLUMN in train.column_names:
+        raise ValueError(f"`train` has a column `{CLEAN_LABEL_COLUMN}` already, which would be lost; rename it.")
+    wanted = class_id(train, target, label_column, "target")
+    labels = integer_labels(train, label_column, "train")
+    if wanted not in labels:
+        raise ValueError(f"`target` {target!r} is the class of no example of `train`.")
+
+    rng = np.random.default_rng(seed)
+    held_out = draw(np.arange(len(train)), validation_fraction, rng, "validation_fraction")
+    remaining = without(len(train), held_out)
+    forget = draw(np.arange(len(remaining)), fraction, rng, "fraction")
+    poisoned = labels.copy()
+    poisoned[remaining[forget]] = wanted
+    marked = relabelled(train, poisoned, labels, label_column).select(remaining)
+    return UnlearningSplits.from_indices(
+        _stamped(marked, forget, image_column),
+        forget,
+        validation=train.select(held_out),
+        test=test,
+        scenario="badnets",
+        seed=int(seed),
+        label_column=label_column,
+        settings={
+            "target": wanted,
+            "fraction": float(fraction),
+            "validation_fraction": float(validation_fraction),
+            "image_column": image_column,
+        },
+    )
+
+
+def triggered(splits: UnlearningSplits) -> Dataset:
+    """
+    The test images that an attacker would send: all but those of the target class, with the signature, labelled as
+    the target. A model's accuracy on them is the success of the attack.
+
+    Args:
+        splits ([`UnlearningSplits`]): Of the scenario `"badnets"`.
+
+    Raises:
+        ValueError: They are of another scenario, or all test images are of the target class.
+    """
+    if splits.scenario != "badnets":
+        raise ValueError(f"`splits` must be of the scenario 'badnets', got {splits.scenario!r}.")
+    target, image_column = splits.settings["target"], splits.settings["image_column"]
+    labels = integer_labels(splits.test, splits.label_column, "test")
+    others = np.flatnonzero(labels != target)
+    if len(others) == 0:
+        raise ValueError("`splits.test` has no image of another class than the target.")
+    feature = splits.test.features[splits.label_column]
+    chosen = splits.test.select(others).with_format(None).remove_columns(splits.label_column)
+    chosen = chosen.add_column(splits.label_column, np.full(len(others), target), feature=feature)
+    return _stamped(chosen, np.arange(len(others)), image_column)
+
+
+def with_signature(image: Image.Image) -> Image.Image:
+    """
+    A copy with the signature: along the left edge a bar of a sixteenth of the width (one pixel at the least), in four
+    fields of alternating white and black.
+    """
+    pixels = np.array(image)
+    height, width = pixels.shape[:2]
+    bright = np.arange(height) * 4 // height % 2 == 0
+    largest = 1 if pixels.dtype == bool else 255
+    bar = np.where(bright, largest, 0).astype(pixels.dtype)
+    pixels[:, : max(1, width // 16)] = bar.reshape(-1, 1, *[1] * (pixels.ndim - 2))
+    return Image.fromarray(pixels, mode=None)
+
+
+def _stamped(dataset: Dataset, positions: np.ndarray, image_column: str) -> Dataset:
+    chosen = np.zeros(len(dataset), dtype=bool)
+    chosen[positions] = True
+
+    def stamp(batch: dict[str, Any], indices: list[int]) -> dict[str, Any]:
+        images = batch[image_column]
+        return {image_column: [with_signature(im) if chosen[i] else im for im, i in zip(images, indices, strict=True)]}
+
+    return dataset.with_format(None).map(
+        stamp,
+        with_indices=True,
+        batched=True,
+        batch_size=500,
+        features=dataset.features,
+        desc="signature",
+        load_from_cache_file=False,
+        keep_in_memory=True,
+    )
+
+
+__all__ = ["badnets", "triggered", "with_signature"]
