@@ -34,6 +34,7 @@ def train_predictor(
 
     Raises:
         ValueError: The windows of a kind are missing, or have another K than the model.
+        FloatingPointError: The training of a kind diverged.
     """
     for argument, given in (("windows", windows), ("validation", validation)):
         if given is not None and (missing := sorted(set(PARAMETER_KINDS) - set(given))):
@@ -58,9 +59,17 @@ def train_predictor(
             data_collator=_already_collated,
             callbacks=None if validation is None else [EarlyStoppingCallback(patience)],
         ).train()
+        _refuse_diverged(model, kind)
     model.requires_grad_(True)
     vars(model.config).pop("use_cache", None)  # the Trainer's, for language models; it explains nothing here
     return model.eval()
+
+
+def _refuse_diverged(model: InvWNNModel, kind: str) -> None:
+    if not all(parameter.isfinite().all() for parameter in model.networks[kind].parameters()):
+        raise FloatingPointError(
+            f"The network for {kind} weights diverged: its parameters are not finite. Take a smaller `learning_rate`."
+        )
 
 
 def _already_collated(batch: Any) -> Any:

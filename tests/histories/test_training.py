@@ -170,3 +170,10 @@ def test_a_predictor_is_asked_for_one_tensor_at_a_time() -> None:
             return super().predict_residual(trajectory, kind)
 
     assert len(residuals_of(Spy(), windows)) == 10 and sizes == [4, 6]
+
+
+def test_a_training_that_diverges_is_an_error_and_no_predictor(tmp_path: Path) -> None:
+    windows = {kind: decay(kind, seed=0, count=256) for kind in PARAMETER_KINDS}
+    windows["linear"].trajectory[7, 2] = torch.nan
+    with pytest.raises(FloatingPointError, match="linear weights diverged"):
+        train_predictor(small(), windows, arguments(tmp_path, num_train_epochs=1))
