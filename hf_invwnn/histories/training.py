@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
@@ -54,7 +55,7 @@ def train_predictor(
         Trainer(
             model=model,
             args=own,
-            train_dataset=windows[kind],
+            train_dataset=replace(windows[kind], jitter=model.config.training_jitter),
             eval_dataset=None if validation is None else validation[kind],
             data_collator=_already_collated,
             callbacks=None if validation is None else [EarlyStoppingCallback(patience)],
