@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from transformers import EarlyStoppingCallback, Trainer, TrainingArguments
@@ -34,6 +35,7 @@ def train_predictor(
 
     Raises:
         ValueError: The windows of a kind are missing, or have another K than the model.
+        FloatingPointError: The training of a kind diverged.
     """
     for argument, given in (("windows", windows), ("validation", validation)):
         if given is not None and (missing := sorted(set(PARAMETER_KINDS) - set(given))):
@@ -53,14 +55,22 @@ def train_predictor(
         Trainer(
             model=model,
             args=own,
-            train_dataset=windows[kind],
+            train_dataset=replace(windows[kind], jitter=model.config.training_jitter),
             eval_dataset=None if validation is None else validation[kind],
             data_collator=_already_collated,
             callbacks=None if validation is None else [EarlyStoppingCallback(patience)],
         ).train()
+        _refuse_diverged(model, kind)
     model.requires_grad_(True)
     vars(model.config).pop("use_cache", None)  # the Trainer's, for language models; it explains nothing here
     return model.eval()
+
+
+def _refuse_diverged(model: InvWNNModel, kind: str) -> None:
+    if not all(parameter.isfinite().all() for parameter in model.networks[kind].parameters()):
+        raise FloatingPointError(
+            f"The network for {kind} weights diverged: its parameters are not finite. Take a smaller `learning_rate`."
+        )
 
 
 def _already_collated(batch: Any) -> Any:

@@ -36,6 +36,8 @@ class Windows(torch.utils.data.Dataset):
         kind (`str`): Their kind.
         family (`np.ndarray` of shape `(N,)`), run (`np.ndarray` of shape `(N,)`): Where each comes from.
         normalized (`bool`, defaults to `True`): Whether batches are divided by `unit`, for a scale-free predictor.
+        jitter (`float`, defaults to 0.0): Standard deviation of the noise that batches get, on all snapshots but the
+            oldest, over the weight's largest displacement (`training_jitter` of [`InvWNNConfig`]).
     """
 
     trajectory: torch.Tensor
@@ -46,6 +48,7 @@ class Windows(torch.utils.data.Dataset):
     family: np.ndarray
     run: np.ndarray
     normalized: bool = True
+    jitter: float = 0.0
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -57,8 +60,13 @@ class Windows(torch.utils.data.Dataset):
         """A whole batch at once, already collated."""
         index = torch.as_tensor(indices)
         unit = self.unit[index] if self.normalized else torch.ones(len(index))
+        trajectory = self.trajectory[index]
+        if self.jitter:
+            reach = (trajectory - trajectory[:, :1]).abs().amax(dim=1, keepdim=True)
+            noise = self.jitter * reach * torch.randn_like(trajectory)
+            trajectory = torch.cat([trajectory[:, :1], (trajectory + noise)[:, 1:]], dim=1)
         return {
-            "trajectory": self.trajectory[index] / unit[:, None],
+            "trajectory": trajectory / unit[:, None],
             "labels": self.labels[index] / unit,
             "unit": self.tensor_scale[index] / unit,
             "kind": self.kind,

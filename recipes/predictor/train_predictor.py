@@ -45,7 +45,10 @@ class PredictorArguments:
     rewind_epochs: int = field(default=8, metadata={"help": "U."})
     target: str = field(default="past", metadata={"help": "'past' or 'counterfactual'."})
     trajectory_scale: str = field(default="weight", metadata={"help": "'none' as in the paper, 'weight' or 'tensor'."})
-    hidden_size: int = field(default=128, metadata={"help": "Width of the first layers."})
+    hidden_size: int = field(default=128, metadata={"help": "Width of a stream's first layers."})
+    activation_size: int = field(default=8, metadata={"help": "Width inside the activation network."})
+    stream_size: int = field(default=64, metadata={"help": "Width of a stream's last layer."})
+    training_jitter: float = field(default=0.0, metadata={"help": "Noise on trajectories, over the displacement."})
     residual_range: float = field(default=4.0, metadata={"help": "Largest residual, in units of the scale."})
     kernel_penalty: float = field(default=1e-6, metadata={"help": "L1 penalty of the network's kernels."})
     bias_penalty: float = field(default=1e-4, metadata={"help": "L1 penalty of the network's biases (paper: 0.1)."})
@@ -103,8 +106,8 @@ def main() -> None:
     predictors = {name: load_predictor(folder) for name, folder in others.items()}
     windows = {target: load_windows(args, target) for target in ("past", "counterfactual")}
     set_seed(training.seed)
-    names = ("num_snapshots", "rewind_epochs", "target", "trajectory_scale", "hidden_size")
-    names += ("residual_range", "kernel_penalty", "bias_penalty")
+    names = ("num_snapshots", "rewind_epochs", "target", "trajectory_scale", "hidden_size", "activation_size")
+    names += ("stream_size", "training_jitter", "residual_range", "kernel_penalty", "bias_penalty")
     model = InvWNNModel(InvWNNConfig(**{name: getattr(args, name) for name in names}))
     parts = windows[args.target]
     train_predictor(model, parts["train"], training, parts["validation"], args.patience)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -170,3 +172,45 @@ def test_a_predictor_is_asked_for_one_tensor_at_a_time() -> None:
             return super().predict_residual(trajectory, kind)
 
     assert len(residuals_of(Spy(), windows)) == 10 and sizes == [4, 6]
+
+
+def test_a_training_that_diverges_is_an_error_and_no_predictor(tmp_path: Path) -> None:
+    windows = {kind: decay(kind, seed=0, count=256) for kind in PARAMETER_KINDS}
+    windows["linear"].trajectory[7, 2] = torch.nan
+    with pytest.raises(FloatingPointError, match="linear weights diverged"):
+        train_predictor(small(), windows, arguments(tmp_path, num_train_epochs=1))
+
+
+def test_jitter_is_noise_on_all_but_the_oldest_snapshot_of_training_batches() -> None:
+    windows = replace(decay("conv", seed=0), jitter=0.5)
+    torch.manual_seed(0)
+    batch: Any = windows.__getitems__(range(4000))
+    noise = batch["trajectory"] - windows.trajectory
+    assert not noise[:, 0].any()
+    reach = (windows.trajectory - windows.trajectory[:, :1]).abs().amax(dim=1)
+    relative = noise[:, 1:] / reach[:, None]
+    assert relative.std().item() == pytest.approx(0.5, rel=0.03)
+    assert abs(relative.mean().item()) < 0.02
+    assert torch.equal(batch["labels"], windows.labels)
+
+
+def test_a_predictor_trained_on_noise_does_not_follow_two_snapshots(tmp_path: Path) -> None:
+    """Where the first interval points elsewhere than the rest, it goes by the rest."""
+    drift = torch.linspace(0, 1, 4).repeat(200, 1)
+    kicked = torch.cat([torch.zeros(200, 1), drift - 0.5], dim=1)  # down at first, then up past where it began
+    answers = []
+    for jitter in (0.0, 1.0):
+        set_seed(0)
+        model = InvWNNModel(
+            InvWNNConfig(
+                num_snapshots=5,
+                trajectory_scale="weight",
+                residual_range=4.0,
+                bias_penalty=0.0,
+                training_jitter=jitter,
+            )
+        )
+        windows = {kind: decay(kind, seed=0, count=1000) for kind in PARAMETER_KINDS}
+        train_predictor(model, windows, arguments(tmp_path))
+        answers.append(model.predict_residual(kicked.T, "conv").mean().item())
+    assert answers[1] < answers[0], "the line through the whole goes up, so its past lies further down"
