@@ -14,42 +14,27 @@ by which `unlearn.py` sees that model, twin and splits belong together.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from inspect import signature
 from pathlib import Path
-from typing import Any
 
-from datasets import ClassLabel, Dataset
-from recipe import DataArguments, load_images, write_trained_on
-from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModelForImageClassification,
-    PreTrainedModel,
-    Trainer,
-    TrainingArguments,
-    ViTImageProcessorPil,
-    set_seed,
-)
+from recipe import write_trained_on
+from transformers import Trainer, TrainingArguments, set_seed
 
 from hf_invwnn.accuracy import classification_accuracy, most_likely_class
+from hf_invwnn.image_classification import (
+    DataArguments,
+    ModelArguments,
+    ScenarioArguments,
+    make_model,
+    make_splits,
+    number_of_classes,
+)
 from hf_invwnn.image_tensors import ImageTensors
-from hf_invwnn.scenarios import SCENARIOS, UnlearningSplits
+from hf_invwnn.scenarios import UnlearningSplits
 from hf_invwnn.yaml_arguments import parse_yaml_and_flags
 
 
 @dataclass
-class ModelArguments:
-    model: str = field(
-        default="vit", metadata={"help": "Hub id or folder of pretrained weights, or a model type for random ones."}
-    )
-    model_config: dict | None = field(default=None, metadata={"help": "Settings of a model with random weights."})
-    image_size: int = field(default=32, metadata={"help": "Height and width, for a model with random weights."})
-
-
-@dataclass
-class ScenarioArguments:
-    scenario: str = field(default="label_noise", metadata={"help": f"What is to be forgotten: {sorted(SCENARIOS)}."})
-    scenario_settings: dict | None = field(default=None, metadata={"help": "Settings of the scenario."})
+class RecipeArguments:
     splits_dir: str = field(
         default="outputs/splits", metadata={"help": "Private folder of the splits; new with train_on train."}
     )
@@ -57,17 +42,17 @@ class ScenarioArguments:
 
 
 def main() -> None:
-    data, model_args, scenario, args = parse_yaml_and_flags(
-        (DataArguments, ModelArguments, ScenarioArguments, TrainingArguments), __doc__
+    data, model_args, scenario, recipe, args = parse_yaml_and_flags(
+        (DataArguments, ModelArguments, ScenarioArguments, RecipeArguments, TrainingArguments), __doc__
     )
-    splits = load_splits(scenario) if scenario.train_on == "retain" else make_splits(data, scenario, args.seed)
+    splits = get_splits(data, scenario, recipe, args.seed)
     set_seed(args.seed)
     processor, model = make_model(model_args, number_of_classes(splits.train, splits.label_column))
     columns = (processor, data.image_column, splits.label_column)
     trainer = Trainer(
         model=model,
         args=args,
-        train_dataset=ImageTensors.from_dataset(getattr(splits, scenario.train_on), *columns),
+        train_dataset=ImageTensors.from_dataset(getattr(splits, recipe.train_on), *columns),
         eval_dataset={
             "forget": ImageTensors.from_dataset(splits.forget, *columns),
             "test": ImageTensors.from_dataset(splits.test, *columns),
@@ -82,52 +67,27 @@ def main() -> None:
     trainer.save_metrics("eval", metrics)
     if trainer.is_world_process_zero():
         processor.save_pretrained(args.output_dir)
-        write_trained_on(args.output_dir, scenario.train_on, splits)
-        if scenario.train_on == "train":
-            splits.save_to_disk(scenario.splits_dir)
+        write_trained_on(args.output_dir, recipe.train_on, splits)
+        if recipe.train_on == "train":
+            splits.save_to_disk(recipe.splits_dir)
 
 
-def make_splits(data: DataArguments, scenario: ScenarioArguments, seed: int) -> UnlearningSplits:
-    if scenario.train_on != "train":
-        raise SystemExit(f"--train_on must be 'train' or 'retain', got {scenario.train_on!r}.")
-    if scenario.scenario not in SCENARIOS:
-        raise SystemExit(f"--scenario must be one of {sorted(SCENARIOS)}, got {scenario.scenario!r}.")
-    if Path(scenario.splits_dir).exists():
-        raise SystemExit(f"--splits_dir: {scenario.splits_dir} exists already; remove it, or name another folder.")
-    make = SCENARIOS[scenario.scenario]
-    settings = {"label_column": data.label_column, **(scenario.scenario_settings or {})}
-    taken = signature(make).parameters
-    if unknown := sorted(settings.keys() - taken.keys()):
-        raise SystemExit(f"--scenario_settings: {scenario.scenario} takes {', '.join([*taken][2:])}; got {unknown}.")
-    if "seed" in taken:
-        settings.setdefault("seed", seed)
-    train, test = load_images(data, seed)
-    return make(train, test, **settings)
-
-
-def load_splits(scenario: ScenarioArguments) -> UnlearningSplits:
+def get_splits(
+    data: DataArguments, scenario: ScenarioArguments, recipe: RecipeArguments, seed: int
+) -> UnlearningSplits:
+    """New ones for a model, and for its twin those that were saved with the model."""
+    if recipe.train_on not in ("train", "retain"):
+        raise SystemExit(f"--train_on must be 'train' or 'retain', got {recipe.train_on!r}.")
     try:
-        return UnlearningSplits.load_from_disk(scenario.splits_dir)
+        if recipe.train_on == "retain":
+            return UnlearningSplits.load_from_disk(recipe.splits_dir)
+        if Path(recipe.splits_dir).exists():
+            raise SystemExit(f"--splits_dir: {recipe.splits_dir} exists already; remove it, or name another folder.")
+        return make_splits(data, scenario, seed)
     except FileNotFoundError as error:
         raise SystemExit(f"--splits_dir: {error} Train on everything first, with --train_on train.") from error
-
-
-def number_of_classes(train: Dataset, label_column: str) -> int:
-    feature = train.features[label_column]
-    return feature.num_classes if isinstance(feature, ClassLabel) else max(train[label_column]) + 1
-
-
-def make_model(args: ModelArguments, num_labels: int) -> tuple[Any, PreTrainedModel]:
-    """The image processor and the model: pretrained with a new head, or with random weights."""
-    if args.model_config is None:
-        processor = AutoImageProcessor.from_pretrained(args.model, backend="pil")
-        return processor, AutoModelForImageClassification.from_pretrained(
-            args.model, num_labels=num_labels, ignore_mismatched_sizes=True, use_safetensors=True
-        )
-    size = {"height": args.image_size, "width": args.image_size}
-    processor = ViTImageProcessorPil(size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3)
-    config = AutoConfig.for_model(args.model, num_labels=num_labels, **args.model_config)
-    return processor, AutoModelForImageClassification.from_config(config)
+    except ValueError as error:
+        raise SystemExit(str(error)) from error
 
 
 if __name__ == "__main__":

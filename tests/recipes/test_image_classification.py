@@ -12,6 +12,7 @@ from types import ModuleType
 import pytest
 from transformers import AutoModelForImageClassification
 
+from hf_invwnn.image_classification import DataArguments, ScenarioArguments, load_images, make_splits
 from hf_invwnn.scenarios import SCENARIOS
 from hf_invwnn.yaml_arguments import parse_yaml_and_flags
 
@@ -71,27 +72,27 @@ SETTINGS = {"class_removal": {"label": 3}, "given_indices": {"indices": [5, 2, 9
 
 
 @pytest.mark.parametrize("scenario", sorted(SCENARIOS))
-def test_every_scenario_can_be_asked_for(train: ModuleType, recipe: ModuleType, tmp_path: Path, scenario: str) -> None:
+def test_every_scenario_can_be_asked_for(train: ModuleType, tmp_path: Path, scenario: str) -> None:
     """Some draw and take a seed, one does not."""
-    asked = train.ScenarioArguments(scenario, SETTINGS.get(scenario), str(tmp_path / "splits"))
-    splits = train.make_splits(recipe.DataArguments(), asked, seed=3)
+    asked = (DataArguments(), ScenarioArguments(scenario, SETTINGS.get(scenario)))
+    folder = str(tmp_path / "splits")
+    splits = train.get_splits(*asked, train.RecipeArguments(folder), seed=3)
     assert splits.scenario == scenario and len(splits.forget) > 0
-    splits.save_to_disk(asked.splits_dir)
-    assert train.load_splits(asked).sha256 == splits.sha256
+    splits.save_to_disk(folder)
+    assert train.get_splits(*asked, train.RecipeArguments(folder, "retain"), seed=3).sha256 == splits.sha256
     with pytest.raises(SystemExit, match=r"--splits_dir: .* exists already"):
-        train.make_splits(recipe.DataArguments(), asked, seed=3)
+        train.get_splits(*asked, train.RecipeArguments(folder), seed=3)
 
 
-def test_a_setting_that_a_scenario_does_not_take(train: ModuleType, recipe: ModuleType, tmp_path: Path) -> None:
-    asked = train.ScenarioArguments("class_removal", {"classes": [3]}, str(tmp_path / "splits"))
-    with pytest.raises(SystemExit, match=r"--scenario_settings: class_removal takes label, .*; got \['classes'\]"):
-        train.make_splits(recipe.DataArguments(), asked, seed=3)
+def test_a_setting_that_a_scenario_does_not_take(train: ModuleType, tmp_path: Path) -> None:
+    asked = (DataArguments(), ScenarioArguments("class_removal", {"classes": [3]}))
+    with pytest.raises(SystemExit, match=r"`scenario_settings`: class_removal takes label, .*; got \['classes'\]"):
+        train.get_splits(*asked, train.RecipeArguments(str(tmp_path / "splits")), seed=3)
 
 
-def test_a_model_of_other_splits_is_refused(train: ModuleType, recipe: ModuleType, tmp_path: Path) -> None:
+def test_a_model_of_other_splits_is_refused(recipe: ModuleType, tmp_path: Path) -> None:
     """A comparison with the twin of another split would be a table of nonsense."""
-    data, asked = recipe.DataArguments(), train.ScenarioArguments(splits_dir=str(tmp_path / "none"))
-    mine, other = (train.make_splits(data, asked, seed=seed) for seed in (0, 1))
+    mine, other = (make_splits(DataArguments(), ScenarioArguments(), seed=seed) for seed in (0, 1))
     recipe.write_trained_on(str(tmp_path), "retain", mine)
     recipe.check_trained_on("retrained", str(tmp_path), "retain", mine)
     with pytest.raises(SystemExit, match=r"--retrained: .* does not fit the splits; .* sha256"):
@@ -101,26 +102,26 @@ def test_a_model_of_other_splits_is_refused(train: ModuleType, recipe: ModuleTyp
 
 
 def test_retraining_needs_the_splits_of_the_first_training(train: ModuleType, tmp_path: Path) -> None:
-    asked = train.ScenarioArguments(splits_dir=str(tmp_path / "none"), train_on="retain")
+    asked = train.RecipeArguments(splits_dir=str(tmp_path / "none"), train_on="retain")
     with pytest.raises(SystemExit, match=r"--splits_dir: .* Train on everything first"):
-        train.load_splits(asked)
+        train.get_splits(DataArguments(), ScenarioArguments(), asked, seed=0)
 
 
-def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(recipe: ModuleType, tmp_path: Path) -> None:
-    with pytest.raises(SystemExit, match=r"--dataset: there is no folder"):
-        recipe.load_images(recipe.DataArguments(dataset=str(tmp_path / "cifar10")), seed=0)
+def test_a_folder_that_is_not_there_is_not_looked_for_on_the_hub(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"`dataset`: there is no folder"):
+        load_images(DataArguments(dataset=str(tmp_path / "cifar10")), seed=0)
 
 
 @pytest.mark.parametrize("words", [["--config", "{}"], ["--config={}"]], ids=["space", "equals"])
 def test_flags_win_over_the_file(
-    train: ModuleType, recipe: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
+    train: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]
 ) -> None:
     config = tmp_path / "run.yaml"
     config.write_text("scenario: class_removal\nsplits_dir: somewhere\n")
     given = [word.format(config) for word in words]
     monkeypatch.setattr(sys, "argv", ["train.py", "--splits_dir", "elsewhere", *given])
-    (scenario,) = parse_yaml_and_flags((train.ScenarioArguments,), "")
-    assert (scenario.scenario, scenario.splits_dir) == ("class_removal", "elsewhere")
+    scenario, asked = parse_yaml_and_flags((ScenarioArguments, train.RecipeArguments), "")
+    assert (scenario.scenario, asked.splits_dir) == ("class_removal", "elsewhere")
 
 
 @pytest.mark.parametrize(
@@ -132,8 +133,6 @@ def test_flags_win_over_the_file(
     ],
 )
 def test_a_broken_configuration_is_an_error(
-    train: ModuleType,
-    recipe: ModuleType,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -144,5 +143,5 @@ def test_a_broken_configuration_is_an_error(
     config.write_text(text)
     monkeypatch.setattr(sys, "argv", ["train.py", "--config", str(config)])
     with pytest.raises(SystemExit):
-        parse_yaml_and_flags((train.ScenarioArguments,), "")
+        parse_yaml_and_flags((ScenarioArguments,), "")
     assert message in capsys.readouterr().err

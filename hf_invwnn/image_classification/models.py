@@ -1,0 +1,52 @@
+"""The classifier of an experiment, and the processor that makes its inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from datasets import ClassLabel, Dataset
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModelForImageClassification,
+    PreTrainedModel,
+    ViTImageProcessorPil,
+)
+
+
+@dataclass
+class ModelArguments:
+    model: str = field(
+        default="vit", metadata={"help": "Hub id or folder of pretrained weights, or a model type for random ones."}
+    )
+    model_config: dict | None = field(default=None, metadata={"help": "Settings of a model with random weights."})
+    image_size: int = field(default=32, metadata={"help": "Height and width, for a model with random weights."})
+
+
+def make_model(args: ModelArguments, num_labels: int) -> tuple[Any, PreTrainedModel]:
+    """
+    The image processor and the model: pretrained with a new head, or with random weights.
+
+    Args:
+        args ([`ModelArguments`]): Which.
+        num_labels (`int`): Classes.
+    """
+    if args.model_config is None:
+        processor = AutoImageProcessor.from_pretrained(args.model, backend="pil")
+        return processor, AutoModelForImageClassification.from_pretrained(
+            args.model, num_labels=num_labels, ignore_mismatched_sizes=True, use_safetensors=True
+        )
+    size = {"height": args.image_size, "width": args.image_size}
+    processor = ViTImageProcessorPil(size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3)
+    config = AutoConfig.for_model(args.model, num_labels=num_labels, **args.model_config)
+    return processor, AutoModelForImageClassification.from_config(config)
+
+
+def number_of_classes(train: Dataset, label_column: str) -> int:
+    """Those that a `ClassLabel` names, or up to the largest label."""
+    feature = train.features[label_column]
+    return feature.num_classes if isinstance(feature, ClassLabel) else max(train[label_column]) + 1
+
+
+__all__ = ["ModelArguments", "make_model", "number_of_classes"]
