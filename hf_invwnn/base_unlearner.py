@@ -200,7 +200,7 @@ class Unlearner(Trainer):
 
 def _evaluation_sets(forget_dataset: Any, eval_dataset: Any, forget_eval_dataset: Any) -> dict[str, Any]:
     sets = dict(eval_dataset) if isinstance(eval_dataset, Mapping) else {}
-    if eval_dataset is not None and not sets:
+    if eval_dataset is not None and not isinstance(eval_dataset, Mapping):
         sets["held_out"] = eval_dataset
     if "forget" in sets:
         raise ValueError("`eval_dataset` may not have a set called 'forget'; pass it as `forget_eval_dataset`.")

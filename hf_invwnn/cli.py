@@ -1,4 +1,4 @@
-"""The command line: `hf-invwnn demo` and `hf-invwnn convert-keras`."""
+"""The command line: `hf-invwnn demo`, `hf-invwnn compare` and `hf-invwnn convert-keras`."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=version("hf-invwnn"))
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_demo(commands)
+    _add_compare(commands)
     _add_convert_keras(commands)
     return parser
 
@@ -41,6 +42,18 @@ def _add_demo(commands: argparse._SubParsersAction) -> None:
     demo.set_defaults(run=_demo)
 
 
+def _add_compare(commands: argparse._SubParsersAction) -> None:
+    summary = (
+        "Run every method on the same models and splits, each with its own sweep, and compare at equal forgetting."
+    )
+    compare = commands.add_parser(
+        "compare", help=summary, description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    compare.add_argument("--config", required=True, metavar="F", help="YAML file of the comparison")
+    compare.add_argument("--workers", type=int, default=1, help="processes that share the runs")
+    compare.set_defaults(run=_compare)
+
+
 def _add_convert_keras(commands: argparse._SubParsersAction) -> None:
     summary = "Turn the HDF5 weights of the paper's authors into a predictor that from_pretrained loads."
     convert = commands.add_parser("convert-keras", help=summary, description=summary)
@@ -56,6 +69,21 @@ def _demo(options: argparse.Namespace) -> None:
     from .demo import run_demo
 
     run_demo(options.output_dir, seed=options.seed, predictor=options.predictor)
+
+
+def _compare(options: argparse.Namespace) -> None:
+    from transformers.utils import logging as transformers_logging
+
+    from .comparison import compare, read_settings
+    from .inputs import check_output_dir
+    from .report import write_comparison
+
+    settings = read_settings(options.config)
+    check_output_dir(settings.output_dir)
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    report = write_comparison(compare(settings, options.workers), settings.output_dir)
+    Console().print(report, markup=False)
 
 
 def _convert_keras(options: argparse.Namespace) -> None:

@@ -1,9 +1,32 @@
 """From results to what people look at: a table and a picture of the curves. Knows nothing of trainers."""
 
+from .comparison import (
+    NOT_REACHED,
+    comparison_table,
+    cost_table,
+    curve_table,
+    plot_comparison,
+    verdicts,
+    write_comparison,
+)
 from .curves import plot_curves
 from .equal_forgetting import at_ua
 from .results import read_results, write_results
 from .table import markdown_table, results_table
 
 
-__all__ = ["at_ua", "markdown_table", "plot_curves", "read_results", "results_table", "write_results"]
+__all__ = [
+    "NOT_REACHED",
+    "at_ua",
+    "comparison_table",
+    "cost_table",
+    "curve_table",
+    "markdown_table",
+    "plot_comparison",
+    "plot_curves",
+    "read_results",
+    "results_table",
+    "verdicts",
+    "write_comparison",
+    "write_results",
+]

@@ -1,0 +1,187 @@
+"""The course of a comparison: starting points, sweeps, the chosen settings on every seed, results."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ..baselines import METHODS
+from ..report import at_ua, write_results
+from .runs import judge, run_once
+from .settings import ComparisonSettings
+from .start import Start, prepare_start
+
+
+logger = logging.getLogger(__name__)
+
+# A job is what a worker process needs to know: a seed, a method and its setting, what to watch, where to stop.
+Job = tuple[int, str, dict[str, Any], tuple[str, ...] | None, float | None]
+
+
+def compare(settings: ComparisonSettings, workers: int = 1) -> dict[str, Any]:
+    """
+    Runs a comparison, or what is missing of it, and writes `results.json`.
+
+    Settings are chosen with the first seed, by validation accuracy averaged over the levels. With the chosen one every
+    seed is run twice: once beyond all levels, for the curve, and once to exactly the target UA, to be judged.
+
+    Args:
+        settings ([`ComparisonSettings`]): What is compared.
+        workers (`int`, defaults to 1): Processes; each gets an equal share of the threads.
+
+    Returns:
+        `dict`: What `results.json` holds.
+
+    Raises:
+        ValueError: A setting cannot work, or `output_dir` holds the starting points of other settings.
+    """
+    if workers < 1:
+        raise ValueError(f"`workers` must be at least 1, got {workers}.")
+    first, *_ = settings.seeds
+    starts = {seed: prepare_start(settings, seed) for seed in settings.seeds}
+    _check_retain(settings, starts[first])
+    watch = ("validation",) if len(starts[first].splits.validation) else ("test",)
+    if watch == ("test",):
+        logger.warning("there is no validation set: settings are chosen on the test set, which flatters all of them")
+    sweep: list[Job] = [
+        (first, method.name, setting, watch, None) for method in settings.methods for setting in method.settings()
+    ]
+    _run(settings, sweep, workers, "sweep")
+    oracle = {seed: _judged(settings, start) for seed, start in starts.items()}
+    chosen = {
+        method.name: _choose(settings, starts[first], first, method.name, method.settings(), watch)
+        for method in settings.methods
+    }
+    finals: list[Job] = []
+    for seed in settings.seeds:
+        target = target_of(settings, oracle[seed])
+        for name, choice in chosen.items():
+            finals += [(seed, name, choice["setting"], None, None), (seed, name, choice["setting"], None, target)]
+    _run(settings, finals, workers, "chosen")
+    results = {
+        "title": settings.title,
+        "seeds": list(settings.seeds),
+        "levels": list(settings.levels),
+        "target_ua": settings.target_ua,
+        "scenario": settings.scenario.get("scenario"),
+        "counts": starts[first].splits.summary()["counts"],
+        "references": {str(seed): judged for seed, judged in oracle.items()},
+        "methods": {
+            name: {
+                "title": METHODS[name].title,
+                "needs_retain": METHODS[name].needs_retain,
+                **choice,
+                "seeds": {
+                    str(seed): _both(settings, starts[seed], seed, name, choice, oracle[seed]) for seed in starts
+                },
+            }
+            for name, choice in chosen.items()
+        },
+    }
+    write_results(results, Path(settings.output_dir) / "results.json")
+    return results
+
+
+def target_of(settings: ComparisonSettings, references: dict[str, Any]) -> float:
+    """The UA at which methods are judged, in percent."""
+    if settings.target_ua == "oracle":
+        return float(references["retrained"]["UA"])
+    return float(settings.target_ua)
+
+
+def _check_retain(settings: ComparisonSettings, start: Start) -> None:
+    needy = [method.name for method in settings.methods if METHODS[method.name].needs_retain]
+    if needy and not start.has_oracle:
+        raise ValueError(
+            f"`methods`: {', '.join(needy)} learn from retained examples, and the scenario "
+            f"{settings.scenario.get('scenario')!r} retains none; leave them out."
+        )
+
+
+def _run(settings: ComparisonSettings, jobs: Iterable[Job], workers: int, description: str) -> None:
+    jobs = list(jobs)
+    if workers == 1:
+        for job in tqdm(jobs, desc=description):
+            _work(settings, job)
+        return
+    threads = max(1, torch.get_num_threads() // workers)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        waiting = [pool.submit(_work, settings, job, threads) for job in jobs]
+        try:
+            for done in tqdm(as_completed(waiting), total=len(waiting), desc=description):
+                done.result()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _work(settings: ComparisonSettings, job: Job, threads: int | None = None) -> None:
+    if threads is not None:
+        from transformers.utils import logging as transformers_logging
+
+        torch.set_num_threads(threads)
+        transformers_logging.set_verbosity_error()
+        transformers_logging.disable_progress_bar()
+    seed, method, setting, watch, target = job
+    run_once(settings, prepare_start(settings, seed), seed, method, setting, watch, target)
+
+
+def _judged(settings: ComparisonSettings, start: Start) -> dict[str, Any]:
+    """What is measured on the models that no method made."""
+    path = start.folder / "judged.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    tensors = start.tensors(None, settings.data.get("image_column", "image"))
+    names = ["pretrained", "retrained"] if start.has_oracle else ["pretrained"]
+    judged = {name: {**judge(start.model(name), tensors), "cost": start.training(name)} for name in names}
+    write_results(judged, path)
+    return judged
+
+
+def _choose(
+    settings: ComparisonSettings,
+    start: Start,
+    seed: int,
+    method: str,
+    tried: list[dict[str, Any]],
+    watch: tuple[str, ...],
+) -> dict[str, Any]:
+    """The best setting: the most levels reached, then the highest accuracy on the watched set, averaged over them."""
+    scored = []
+    for setting in tried:
+        history = run_once(settings, start, seed, method, setting, watch)["history"]
+        points = [point for level in settings.levels if (point := at_ua(history, level)) is not None]
+        accuracy = float(np.mean([point[f"eval_{watch[0]}_accuracy"] for point in points])) if points else 0.0
+        scored.append((len(points), accuracy, setting))
+    reached, accuracy, setting = max(scored, key=lambda found: found[:2])
+    return {"setting": setting, "tried": len(tried), "levels_reached": reached, "validation": 100 * accuracy}
+
+
+def _both(
+    settings: ComparisonSettings,
+    start: Start,
+    seed: int,
+    name: str,
+    choice: dict[str, Any],
+    references: dict[str, Any],
+) -> dict[str, Any]:
+    curve = run_once(settings, start, seed, name, choice["setting"], None)
+    at_target = run_once(settings, start, seed, name, choice["setting"], None, target_of(settings, references))
+    return {
+        "history": curve["history"],
+        "judged": at_target["judged"],
+        "stopped": at_target["stopped"],
+        "cost": at_target["cost"],
+    }
+
+
+__all__ = ["compare", "target_of"]

@@ -1,0 +1,208 @@
+"""One run of a comparison: a method with one setting on one starting point, and what it cost."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..baselines import find_method, make_unlearner
+from ..metrics import judge_model
+from ..metrics.judge import classify
+from ..report import write_results
+from ..training_args import UnlearningArguments
+from .settings import ComparisonSettings, own_parameters
+from .start import Start
+
+
+# How far beyond the last level a run goes.
+_BEYOND = 2.0
+_QUIET = {
+    "save_strategy": "no",
+    "logging_strategy": "no",
+    "report_to": "none",
+    "disable_tqdm": True,
+    "per_device_eval_batch_size": 1000,
+    "dataloader_pin_memory": False,
+}
+
+
+def run_once(
+    settings: ComparisonSettings,
+    start: Start,
+    seed: int,
+    method: str,
+    setting: Mapping[str, Any],
+    watch: tuple[str, ...] | None,
+    target_ua: float | None = None,
+) -> dict[str, Any]:
+    """
+    Unlearns once, unless the run is on the disk already.
+
+    Args:
+        settings ([`ComparisonSettings`]): What is compared.
+        start ([`Start`]), seed (`int`): Where it begins.
+        method (`str`), setting (`dict`): What is run.
+        watch (`tuple[str, ...]`, *optional*): Sets to evaluate at every point; all by default.
+        target_ua (`float`, *optional*): Stop exactly there and judge the model. By default the run goes on beyond the
+            last level, and only its curve is kept.
+
+    Returns:
+        `dict` with `history`, `stopped`, `cost`, and with `target_ua` also `judged`, or `None` if it was not reached.
+    """
+    kind = "at_target" if target_ua is not None else "curve" if watch is None else "sweep"
+    name = f"{method}-{settings.run_hash(method, setting, seed)}"
+    path = Path(settings.output_dir) / "runs" / f"seed_{seed}" / kind / f"{name}.json"
+    if path.exists() and (record := json.loads(path.read_text())).get("target_ua") == target_ua:
+        return record
+    image_column = settings.data.get("image_column", "image")
+    tensors = start.tensors(None if watch is None or target_ua is not None else ("forget", *watch), image_column)
+    stop_at = max(settings.levels) + _BEYOND if target_ua is None else target_ua
+    watched = {} if target_ua is not None else {n: t for n, t in tensors.items() if n != "forget"}
+    unlearner = _unlearner(settings, start, seed, method, setting, tensors, watched, min(100.0, stop_at))
+    with _memory() as memory:
+        began = time.perf_counter()
+        unlearner.train()
+        seconds = time.perf_counter() - began
+    record = {
+        "method": method,
+        "setting": dict(setting),
+        "seed": seed,
+        "target_ua": target_ua,
+        "stopped": unlearner.stop_reason,
+        "history": unlearner.history,
+        "cost": {"steps": unlearner.history[-1]["step"], "seconds": seconds, "memory": memory.get("bytes")},
+    }
+    if target_ua is not None:
+        near = max(unlearner.args.ua_tolerance, 100 / len(tensors["forget"]))
+        reached = unlearner.history[-1]["ua"] >= target_ua - near
+        record["judged"] = judge(unlearner.model, tensors) if reached else None
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_results(record, path)
+    return record
+
+
+def _unlearner(
+    settings: ComparisonSettings,
+    start: Start,
+    seed: int,
+    method: str,
+    setting: Mapping[str, Any],
+    tensors: Mapping[str, Any],
+    watched: Mapping[str, Any],
+    stop_at: float,
+) -> Any:
+    own = own_parameters(method)
+    known = {item.name for item in dataclasses.fields(UnlearningArguments)}
+    arguments = {**_QUIET, **settings.unlearning, **{n: v for n, v in setting.items() if n in known and n not in own}}
+    arguments |= _length(settings, method, arguments, tensors)
+    args = UnlearningArguments(
+        **{
+            **arguments,
+            "output_dir": str(Path(settings.output_dir) / "scratch" / f"{os.getpid()}"),
+            "seed": seed,
+            "target_ua": stop_at,
+        }
+    )
+    return make_unlearner(
+        method,
+        start.model(),
+        args,
+        tensors["forget"],
+        retain_dataset=_retained(start, method, tensors, settings),
+        eval_dataset=dict(watched),
+        processing_class=start.processor(),
+        **{name: value for name, value in setting.items() if name in own},
+    )
+
+
+def _length(
+    settings: ComparisonSettings, method: str, arguments: Mapping[str, Any], tensors: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The same budget of steps for all: turns of 14 epochs where trajectories are recorded, short ones elsewhere."""
+    if not find_method(method).rewinds:
+        turns = max(1, settings.budget_steps // settings.measure_steps)
+        return {
+            "num_snapshots": 2,
+            "snapshot_strategy": "steps",
+            "snapshot_steps": settings.measure_steps,
+            "num_rewinds": turns,
+            "warmup_intervals": 0,
+        }
+    batch = arguments.get("per_device_train_batch_size", UnlearningArguments.per_device_train_batch_size)
+    steps = -(-len(tensors["forget"]) // batch)
+    intervals = arguments.get("num_snapshots", 15) - 1 + arguments.get("warmup_intervals", 0)
+    return {"num_rewinds": max(1, settings.budget_steps // (steps * intervals))}
+
+
+def _retained(start: Start, method: str, tensors: Mapping[str, Any], settings: ComparisonSettings) -> Any:
+    if not find_method(method).needs_retain:
+        return None
+    if "retain" in tensors:
+        return tensors["retain"]
+    return start.tensors(("retain",), settings.data.get("image_column", "image")).get("retain")
+
+
+def judge(model: Any, tensors: Mapping[str, Any]) -> dict[str, float]:
+    """Every metric that the sets allow, in percent; without a retain set there is no RA and no MIA."""
+    sets = {name: tensors[name] for name in ("forget", "retain", "test") if name in tensors}
+    accuracy = {
+        name: 100 * _accuracy(model, tensors[name]) for name in tensors if name not in ("retain", "validation")
+    }
+    judged: dict[str, float] = (
+        judge_model(model, sets, batch_size=1000)
+        if "retain" in sets
+        else {"UA": 100 - accuracy["forget"], "TA": accuracy["test"]}
+    )
+    return judged | {name: accuracy[name] for name in ("forget_clean", "triggered") if name in accuracy}
+
+
+def _accuracy(model: Any, dataset: Any) -> float:
+    logits, labels = classify(model, dataset, 1000)
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
+@contextmanager
+def _memory() -> Iterator[dict[str, float]]:
+    """Bytes by which memory rose at the most within: the allocator's on a GPU, the process's where Linux tells."""
+    found: dict[str, float] = {}
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        yield found
+        found["bytes"] = torch.cuda.max_memory_allocated() - before
+        return
+    first, highest, ended = _resident(), 0, threading.Event()
+
+    def watch() -> None:
+        nonlocal highest
+        while not ended.wait(0.05):
+            highest = max(highest, _resident() or 0)
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield found
+    finally:
+        ended.set()
+        watcher.join()
+    if first is not None and highest:
+        found["bytes"] = max(0, highest - first)
+
+
+def _resident() -> int | None:
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return None
+
+
+__all__ = ["judge", "run_once"]

@@ -1,0 +1,257 @@
+"""Tables and the picture of a comparison, from its results file alone."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .equal_forgetting import at_ua
+
+
+NOT_REACHED = "not reached"
+_COLUMNS = {
+    "RA": "RA",
+    "UA": "UA",
+    "TA": "TA",
+    "MIA": "MIA",
+    "loss_auc": "loss AUC",
+    "forget_clean": "D_f, true labels",
+    "triggered": "attack success",
+}
+# Okabe and Ito's palette, then markers and lines for more than eight.
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
+_MARKERS = "osD^v<>PX*h"
+
+
+def comparison_table(results: Mapping[str, Any]) -> str:
+    """
+    Markdown: every model and method at the target UA, mean and standard deviation over seeds.
+
+    A method that did not reach the target with every seed has no numbers, only how many it reached it with.
+
+    Args:
+        results (`dict`): What [`~hf_invwnn.comparison.compare`] returns.
+    """
+    references = results["references"]
+    columns = {key: title for key, title in _COLUMNS.items() if _measured(results, key)}
+    rows = [["method", "data", "tried", *columns.values()], ["---", "---", "---:", *["---:"] * len(columns)]]
+    for name in ("pretrained", "retrained"):
+        judged = [references[seed][name] for seed in references if name in references[seed]]
+        if judged:
+            rows.append([name, "", "", *_cells(judged, columns)])
+    for method in results["methods"].values():
+        judged = [run["judged"] for run in method["seeds"].values()]
+        data = "D_f and D_r" if method["needs_retain"] else "D_f"
+        head = [method["title"], data, str(method["tried"])]
+        if any(found is None for found in judged):
+            reached = sum(found is not None for found in judged)
+            note = f"{NOT_REACHED} ({reached} of {len(judged)} seeds)" if reached else NOT_REACHED
+            rows.append([*head, note, *[""] * (len(columns) - 1)])
+        else:
+            rows.append([*head, *_cells(judged, columns)])
+    return _markdown(rows)
+
+
+def curve_table(results: Mapping[str, Any], split: str = "test") -> str:
+    """
+    Markdown: accuracy on a set where each method's curve crosses the levels, interpolated.
+
+    Args:
+        results (`dict`): What [`~hf_invwnn.comparison.compare`] returns.
+        split (`str`, defaults to `"test"`): `"test"` or `"retain"`.
+    """
+    levels, key = results["levels"], f"eval_{split}_accuracy"
+    rows = [["method", *(f"UA {level:g}" for level in levels)], ["---", *["---:"] * len(levels)]]
+    for method in results["methods"].values():
+        cells = []
+        for level in levels:
+            found = [at_ua(run["history"], level) for run in method["seeds"].values()]
+            values = [100 * point[key] for point in found if point is not None and key in point]
+            cells.append(_spread(values) if len(values) == len(found) else NOT_REACHED)
+        rows.append([method["title"], *cells])
+    return _markdown(rows)
+
+
+def cost_table(results: Mapping[str, Any]) -> str:
+    """Markdown: optimizer steps, seconds and memory to the target UA, beside those of retraining; means over seeds."""
+    rows = [["method", "steps", "seconds", "extra memory (MiB)"], ["---", "---:", "---:", "---:"]]
+    retrained = [found["retrained"]["cost"] for found in results["references"].values() if "retrained" in found]
+    if retrained:
+        rows.append(
+            ["retrained", *(f"{np.mean([cost[n] for cost in retrained]):.0f}" for n in ("steps", "seconds")), ""]
+        )
+    for method in results["methods"].values():
+        runs = list(method["seeds"].values())
+        if any(run["judged"] is None for run in runs):
+            rows.append([method["title"], NOT_REACHED, "", ""])
+            continue
+        memory = [run["cost"]["memory"] for run in runs if run["cost"]["memory"] is not None]
+        rows.append(
+            [
+                method["title"],
+                f"{np.mean([run['cost']['steps'] for run in runs]):.0f}",
+                f"{np.mean([run['cost']['seconds'] for run in runs]):.0f}",
+                f"{np.mean(memory) / 2**20:.0f}" if memory else "",
+            ]
+        )
+    return _markdown(rows)
+
+
+def verdicts(results: Mapping[str, Any], method: str = "invwnn", metric: str = "TA") -> str:
+    """
+    Markdown: where a method wins, ties and loses against each other one, at the target UA.
+
+    Differences are paired by seed. A win or a loss is a mean difference of more than two standard errors; with one
+    seed nothing can be said but the difference.
+
+    Args:
+        results (`dict`): What [`~hf_invwnn.comparison.compare`] returns.
+        method (`str`, defaults to `"invwnn"`): Whose side is taken.
+        metric (`str`, defaults to `"TA"`): `"TA"`, `"RA"` or `"MIA"`; larger counts as better.
+    """
+    mine = results["methods"][method]["seeds"]
+    title = results["methods"][method]["title"]
+    rows = [["against", f"difference in {metric}", title], ["---", "---:", "---"]]
+    for name, other in results["methods"].items():
+        if name == method:
+            continue
+        pairs = [(mine[seed]["judged"], other["seeds"][seed]["judged"]) for seed in mine]
+        if any(found is None or metric not in found for pair in pairs for found in pair):
+            rows.append([other["title"], NOT_REACHED, ""])
+            continue
+        differences = [ours[metric] - theirs[metric] for ours, theirs in pairs]
+        rows.append([other["title"], _spread(differences, sign="+"), _verdict(differences)])
+    return _markdown(rows)
+
+
+def _verdict(differences: Sequence[float]) -> str:
+    if len(differences) < 2:
+        return "one seed"
+    error = float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
+    mean = float(np.mean(differences))
+    if abs(mean) <= 2 * error:
+        return "ties"
+    return "wins" if mean > 0 else "loses"
+
+
+def plot_comparison(results: Mapping[str, Any], path: str | os.PathLike) -> None:
+    """
+    Draws test and retain accuracy over UA, one line for each method, the mean over seeds at each UA.
+
+    Args:
+        results (`dict`): What [`~hf_invwnn.comparison.compare`] returns.
+        path (`str` or `os.PathLike`): The PNG to write.
+    """
+    from matplotlib.figure import Figure
+
+    panels = [name for name in ("test", "retain") if _has_curve(results, f"eval_{name}_accuracy")]
+    figure = Figure(figsize=(5.2 * len(panels) + 1.9, 4.4), dpi=150, layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for panel, name in zip(axes, panels, strict=True):
+        for number, method in enumerate(results["methods"].values()):
+            ua, accuracy = _mean_curve(method, f"eval_{name}_accuracy")
+            panel.plot(
+                ua,
+                accuracy,
+                "-" if number < len(_COLOURS) else "--",
+                color=_COLOURS[number % len(_COLOURS)],
+                marker=_MARKERS[number % len(_MARKERS)],
+                markevery=max(1, len(ua) // 6),
+                markersize=5,
+                label=method["title"],
+            )
+        oracles = [found["retrained"] for found in results["references"].values() if "retrained" in found]
+        metric = "TA" if name == "test" else "RA"
+        if oracles:
+            point = [np.mean([oracle[key] for oracle in oracles]) for key in ("UA", metric)]
+            panel.plot(*point, marker="*", markersize=15, color="black", ls="", label="retrained")
+        panel.set_xlabel("UA: share of the forget set not predicted as labelled (%)")
+        panel.set_ylabel(f"{name} accuracy (%)")
+        panel.grid(alpha=0.3)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize=8)
+    figure.suptitle(results["title"])
+    figure.savefig(path)
+
+
+def write_comparison(results: Mapping[str, Any], folder: str | os.PathLike) -> str:
+    """
+    Writes `comparison.md` and `comparison.png` into a folder, and returns the text.
+
+    Args:
+        results (`dict`): What [`~hf_invwnn.comparison.compare`] returns.
+        folder (`str` or `os.PathLike`): Of the results.
+    """
+    target = "the oracle's UA" if results["target_ua"] == "oracle" else f"UA {results['target_ua']:g}"
+    seeds = len(results["seeds"])
+    parts = [
+        f"## {results['title']}",
+        f"At {target}; {seeds} seed{'s' if seeds > 1 else ''}, each with its own split, initialisation and order. "
+        "Percent, but for the loss AUC. `data`: what a method learns from; `tried`: settings it was chosen from.",
+        comparison_table(results),
+        "Test accuracy where each curve crosses a UA:",
+        curve_table(results, "test"),
+    ]
+    if _has_curve(results, "eval_retain_accuracy"):
+        parts += ["Retain accuracy:", curve_table(results, "retain")]
+    parts += ["Cost of getting there:", cost_table(results)]
+    if "invwnn" in results["methods"]:
+        parts += ["InvWNN against each, in test accuracy at the target:", verdicts(results)]
+    text = "\n\n".join(parts) + "\n"
+    Path(folder, "comparison.md").write_text(text)
+    plot_comparison(results, Path(folder, "comparison.png"))
+    return text
+
+
+def _has_curve(results: Mapping[str, Any], key: str) -> bool:
+    return any(key in run["history"][0] for method in results["methods"].values() for run in method["seeds"].values())
+
+
+def _mean_curve(method: Mapping[str, Any], key: str) -> tuple[list[float], list[float]]:
+    """UA from the start up to what every seed reached, in steps of two points, and the mean accuracy there."""
+    histories = [run["history"] for run in method["seeds"].values()]
+    reached = min(max(point["ua"] for point in history) for history in histories)
+    first = max(history[0]["ua"] for history in histories)
+    ua = [*np.arange(first, reached, 2.0), reached]
+    return ua, [float(np.mean([100 * _read(history, level)[key] for history in histories])) for level in ua]
+
+
+def _read(history: Sequence[Mapping[str, float]], level: float) -> Mapping[str, float]:
+    point = at_ua(history, level)
+    assert point is not None
+    return point
+
+
+def _measured(results: Mapping[str, Any], key: str) -> bool:
+    judged = [run["judged"] for method in results["methods"].values() for run in method["seeds"].values()]
+    judged += [found["pretrained"] for found in results["references"].values()]
+    return all(key in found for found in judged if found is not None)
+
+
+def _cells(judged: Sequence[Mapping[str, float]], columns: Mapping[str, str]) -> list[str]:
+    return [_spread([found[key] for found in judged], digits=3 if key == "loss_auc" else 2) for key in columns]
+
+
+def _spread(values: Sequence[float], sign: str = "", digits: int = 2) -> str:
+    mean = f"{np.mean(values):{sign}.{digits}f}"
+    return mean if len(values) < 2 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
+
+
+def _markdown(rows: Sequence[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+__all__ = [
+    "NOT_REACHED",
+    "comparison_table",
+    "cost_table",
+    "curve_table",
+    "plot_comparison",
+    "verdicts",
+    "write_comparison",
+]
