@@ -24,8 +24,8 @@ _COLUMNS = {
     "triggered": "attack success",
 }
 # Okabe and Ito's palette, then markers and lines for more than eight.
-_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
-_MARKERS = "osD^v<>PX*h"
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
+MARKERS = "osD^v<>PX*h"
 
 
 def comparison_table(results: Mapping[str, Any]) -> str:
@@ -158,9 +158,9 @@ def plot_comparison(results: Mapping[str, Any], path: str | os.PathLike) -> None
             panel.plot(
                 ua,
                 accuracy,
-                "-" if number < len(_COLOURS) else "--",
-                color=_COLOURS[number % len(_COLOURS)],
-                marker=_MARKERS[number % len(_MARKERS)],
+                "-" if number < len(COLOURS) else "--",
+                color=COLOURS[number % len(COLOURS)],
+                marker=MARKERS[number % len(MARKERS)],
                 markevery=max(1, len(ua) // 6),
                 markersize=5,
                 label=method["title"],
