@@ -32,7 +32,8 @@ class UnlearningArguments(TrainingArguments):
         warmup_intervals (`int`, defaults to 0): Intervals of fine-tuning before each recording (the authors' code has
             2 for ResNet).
         residual_scale (`float`, defaults to 0.25): Damping of a rewind, in (0, 4]; 1.0 is the paper's full step. Many
-            short rewinds forget with less harm than few full ones.
+            short rewinds forget with less harm than few full ones. This and `learning_rate` come from a sweep on a
+            small ResNet (`recipes/predictor/RESULTS.md`).
         tracked_parameters (`str`, *optional*): Regular expression, searched for in parameter names. Parameters that do
             not match, or do not require grad, stay as they are.
         freeze_normalization (`bool`, defaults to `True`): Keep running statistics bitwise as they are.
@@ -53,9 +54,11 @@ class UnlearningArguments(TrainingArguments):
         max_seconds (`float`, *optional*): Budget of time; the last good weights are kept.
         hub_strategy (`str`, defaults to `"end"`): Nothing else goes with `push_to_hub=True`; whatever is uploaded
             earlier still knows the forget set.
-        learning_rate (`float`, defaults to 3e-4), lr_scheduler_type (`str`, defaults to `"constant"`),
-        max_grad_norm (`float`, defaults to 0.0): As in [`~transformers.TrainingArguments`]. A decaying rate or clipped
-            gradients would make the snapshots unevenly spaced.
+        learning_rate (`float`, defaults to 6e-4): For models trained from nothing; a large pretrained one wants a rate
+            like that of its fine-tuning.
+        lr_scheduler_type (`str`, defaults to `"constant"`), max_grad_norm (`float`, defaults to 0.0): As in
+            [`~transformers.TrainingArguments`]. A decaying rate or clipped gradients would make the snapshots unevenly
+            spaced.
 
     Raises:
         ValueError: A value, or two together, cannot work; the message says which and what would do.
@@ -89,7 +92,7 @@ class UnlearningArguments(TrainingArguments):
     max_forget_steps: int | None = field(default=None, metadata={"help": "Budget of optimizer steps."})
     max_seconds: float | None = field(default=None, metadata={"help": "Budget of seconds."})
 
-    learning_rate: float = field(default=3e-4, metadata={"help": "The initial learning rate."})
+    learning_rate: float = field(default=6e-4, metadata={"help": "The initial learning rate."})
     lr_scheduler_type: SchedulerType | str = field(
         default="constant", metadata={"help": "The learning rate scheduler type to use."}
     )

@@ -45,7 +45,7 @@ def test_the_defaults_that_are_documented(tmp_path: Path) -> None:
         "reset_optimizer": False,
         "trajectory_dtype": "float32",
         "trajectory_device": "cpu",
-        "learning_rate": 3e-4,
+        "learning_rate": 6e-4,
         "max_grad_norm": 0.0,
         "lr_scheduler_type": "constant",
         "target_ua": None,

@@ -55,7 +55,7 @@ def train_predictor(
         Trainer(
             model=model,
             args=own,
-            train_dataset=replace(windows[kind], jitter=model.config.training_jitter),
+            train_dataset=replace(windows[kind], jitter=(model.config.training_jitter or {}).get(kind, 0.0)),
             eval_dataset=None if validation is None else validation[kind],
             data_collator=_already_collated,
             callbacks=None if validation is None else [EarlyStoppingCallback(patience)],

@@ -45,10 +45,10 @@ class InvWNNConfig(PreTrainedConfig):
             by it.
         kernel_penalty (`float`, defaults to 1e-6), bias_penalty (`float`, defaults to 0.1):
             Weights of the L1 penalties in the training loss (eq. 7 of the paper).
-        training_jitter (`float`, defaults to 0.0):
-            Noise added in training to all snapshots but the oldest, over the weight's largest displacement. After a
-            rewind the first steps of fine-tuning undo it and point elsewhere than the rest do; a predictor that was
-            trained on noise goes by where the whole trajectory leads.
+        training_jitter (`dict[str, float]`, *optional*):
+            For each kind, the noise added in training to all snapshots but the oldest, over the weight's largest
+            displacement; none by default. After a rewind the first steps of fine-tuning undo it and point elsewhere
+            than the rest do; a predictor that was trained on noise goes by where the whole trajectory leads.
         initializer_scale (`float`, defaults to 0.1):
             Scale of the variance-scaling initialisation (fan-in, uniform).
 
@@ -72,7 +72,7 @@ class InvWNNConfig(PreTrainedConfig):
         residual_range: float = 1.0,
         kernel_penalty: float = 1e-6,
         bias_penalty: float = 0.1,
-        training_jitter: float = 0.0,
+        training_jitter: dict[str, float] | None = None,
         initializer_scale: float = 0.1,
         **kwargs: Any,
     ) -> None:
@@ -93,8 +93,9 @@ class InvWNNConfig(PreTrainedConfig):
             raise ValueError(f"`target` must be one of {TARGETS}, got {target!r}.")
         if not residual_range > 0:
             raise ValueError(f"`residual_range` must be positive, got {residual_range}.")
-        if not training_jitter >= 0:
-            raise ValueError(f"`training_jitter` must be 0 or above, got {training_jitter}.")
+        jitter = training_jitter or {}
+        if jitter.keys() - set(PARAMETER_KINDS) or any(not value >= 0 for value in jitter.values()):
+            raise ValueError(f"`training_jitter` must map {PARAMETER_KINDS} to 0 or above, got {training_jitter}.")
         self.num_snapshots = num_snapshots
         self.rewind_epochs = rewind_epochs
         self.hidden_size = hidden_size

@@ -34,8 +34,8 @@ class SweepArguments:
     output_dir: str = field(metadata={"help": "Folder of the JSON files, one for each run."})
     predictor: str = field(default="base", metadata={"help": "'base', 'linear', or a folder or Hub id."})
     name: str | None = field(default=None, metadata={"help": "What to call it; the predictor by default."})
-    learning_rates: list[float] = field(default_factory=lambda: [1e-4, 3e-4, 5e-4], metadata={"help": "Grid."})
-    residual_scales: list[float] = field(default_factory=lambda: [0.1, 0.2, 0.35, 0.6], metadata={"help": "Grid."})
+    learning_rates: list[float] = field(default_factory=lambda: [3e-4, 6e-4, 1e-3], metadata={"help": "Grid."})
+    residual_scales: list[float] = field(default_factory=lambda: [0.15, 0.25, 0.4, 0.6], metadata={"help": "Grid."})
     tracked_parameters: str | None = field(default=None, metadata={"help": "As in UnlearningArguments."})
     watch: list[str] = field(
         default_factory=lambda: ["retain", "validation", "test"], metadata={"help": "Sets to evaluate beside D_f."}

@@ -48,7 +48,7 @@ class PredictorArguments:
     hidden_size: int = field(default=128, metadata={"help": "Width of a stream's first layers."})
     activation_size: int = field(default=8, metadata={"help": "Width inside the activation network."})
     stream_size: int = field(default=64, metadata={"help": "Width of a stream's last layer."})
-    training_jitter: float = field(default=0.0, metadata={"help": "Noise on trajectories, over the displacement."})
+    training_jitter: dict | None = field(default=None, metadata={"help": "Kind: noise on trajectories in training."})
     residual_range: float = field(default=4.0, metadata={"help": "Largest residual, in units of the scale."})
     kernel_penalty: float = field(default=1e-6, metadata={"help": "L1 penalty of the network's kernels."})
     bias_penalty: float = field(default=1e-4, metadata={"help": "L1 penalty of the network's biases (paper: 0.1)."})

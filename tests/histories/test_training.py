@@ -207,7 +207,7 @@ def test_a_predictor_trained_on_noise_does_not_follow_two_snapshots(tmp_path: Pa
                 trajectory_scale="weight",
                 residual_range=4.0,
                 bias_penalty=0.0,
-                training_jitter=jitter,
+                training_jitter={"conv": jitter},
             )
         )
         windows = {kind: decay(kind, seed=0, count=1000) for kind in PARAMETER_KINDS}

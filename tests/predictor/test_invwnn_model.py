@@ -259,6 +259,7 @@ def test_a_config_survives_its_round_trip(tmp_path: Path) -> None:
         "residual_range": 2.5,
         "kernel_penalty": 1e-4,
         "bias_penalty": 0.3,
+        "training_jitter": {"conv": 3.0, "bias": 0.5},
         "initializer_scale": 0.7,
     }
     InvWNNConfig(**values).save_pretrained(tmp_path)
@@ -384,6 +385,8 @@ def test_pickled_weights_are_never_read(predictor: InvWNNModel, tmp_path: Path, 
         ({"trajectory_scale": "layer"}, "`trajectory_scale` must be one of ('none', 'weight', 'tensor'), got 'layer'"),
         ({"target": "future"}, "`target` must be one of ('past', 'counterfactual'), got 'future'"),
         ({"residual_range": 0.0}, "`residual_range` must be positive, got 0.0"),
+        ({"training_jitter": {"conv": -1.0}}, "`training_jitter` must map ('conv', 'linear', 'bias') to 0 or above"),
+        ({"training_jitter": {"head": 1.0}}, "`training_jitter` must map"),
     ],
 )
 def test_a_config_out_of_range_names_its_field(values: dict, message: str) -> None:
