@@ -1,4 +1,4 @@
-"""The command line: `hf-invwnn demo`, `hf-invwnn compare` and `hf-invwnn convert-keras`."""
+"""The command line: `hf-invwnn` with `demo`, `compare`, `evaluate` and `convert-keras`."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_demo(commands)
     _add_compare(commands)
+    _add_evaluate(commands)
     _add_convert_keras(commands)
     return parser
 
@@ -52,6 +53,22 @@ def _add_compare(commands: argparse._SubParsersAction) -> None:
     compare.add_argument("--config", required=True, metavar="F", help="YAML file of the comparison")
     compare.add_argument("--workers", type=int, default=1, help="processes that share the runs")
     compare.set_defaults(run=_compare)
+
+
+def _add_evaluate(commands: argparse._SubParsersAction) -> None:
+    summary = "Judge any unlearned classifier beside a reference, such as the retrained one, whoever made them."
+    evaluate = commands.add_parser(
+        "evaluate", help=summary, description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    evaluate.add_argument("--model", required=True, metavar="A", help="folder or Hub id of the unlearned model")
+    evaluate.add_argument("--reference", required=True, metavar="B", help="folder or Hub id to compare with")
+    evaluate.add_argument("--splits", required=True, metavar="S", help="folder of the saved splits")
+    evaluate.add_argument("--original", metavar="O", help="folder or Hub id of the model before unlearning")
+    evaluate.add_argument("--output_dir", default="evaluation", help="folder for the results; it is private")
+    evaluate.add_argument("--image_column", default="image", help="column of the images")
+    evaluate.add_argument("--margin", type=float, default=0.1, help="difference in confidence that counts as none")
+    evaluate.add_argument("--max_relearning_steps", type=int, default=500, help="0 leaves relearning out")
+    evaluate.set_defaults(run=_evaluate)
 
 
 def _add_convert_keras(commands: argparse._SubParsersAction) -> None:
@@ -84,6 +101,26 @@ def _compare(options: argparse.Namespace) -> None:
     transformers_logging.disable_progress_bar()
     report = write_comparison(compare(settings, options.workers), settings.output_dir)
     Console().print(report, markup=False)
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from .evaluation import evaluate_pair, evaluation_table
+    from .inputs import check_output_dir
+    from .scenarios import UnlearningSplits
+
+    splits = UnlearningSplits.load_from_disk(options.splits)
+    check_output_dir(options.output_dir)
+    results = evaluate_pair(
+        options.model,
+        options.reference,
+        splits,
+        options.output_dir,
+        original=options.original,
+        image_column=options.image_column,
+        margin=options.margin,
+        max_relearning_steps=options.max_relearning_steps,
+    )
+    Console().print(evaluation_table(results), markup=False)
 
 
 def _convert_keras(options: argparse.Namespace) -> None:

@@ -1,0 +1,90 @@
+"""U-LiRA: can shadow models tell a forgotten example from one that was never seen (Hayes et al., 2024)?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class ULiRA:
+    """
+    How well the attack does.
+
+    Args:
+        auc (`float`): Of its scores: the chance that a forgotten example scores above one that was never seen. 0.5 is
+            the goal.
+        accuracy (`float`): Share of right answers where it says which of the two is likelier; 0.5 is the goal.
+        tpr_at_fpr (`float`): Share of forgotten examples found where one in a hundred of the others is accused.
+        examples (`np.ndarray` of shape `(N,)`): Accuracy for each example.
+    """
+
+    auc: float
+    accuracy: float
+    tpr_at_fpr: float
+    examples: np.ndarray
+
+
+def ulira(unlearned: np.ndarray, unseen: np.ndarray, false_positive_rate: float = 0.01) -> ULiRA:
+    r"""
+    The likelihood-ratio attack on each example with Gaussians of its own, each model judged by all others.
+
+        score(x) = log N(phi; mu_u, sigma_u) - log N(phi; mu_n, sigma_n),   phi = log(p / (1 - p))
+
+    Args:
+        unlearned (`np.ndarray` of shape `(M, N)`): Probability of the label of each example under M models that were
+            trained on it and then made to forget it.
+        unseen (`np.ndarray` of shape `(M', N)`): The same under M' models that were never trained on it.
+        false_positive_rate (`float`, defaults to 0.01): Where `tpr_at_fpr` is read off.
+
+    Raises:
+        ValueError: There are fewer than three models of a kind, the examples differ in number, or a value is no
+            probability.
+    """
+    for name, values in (("unlearned", unlearned), ("unseen", unseen)):
+        if values.ndim != 2 or len(values) < 3:
+            raise ValueError(f"`{name}` must have the shape (M, N) with at least 3 models, got {values.shape}.")
+        if not ((values >= 0) & (values <= 1)).all():
+            raise ValueError(f"`{name}` must hold probabilities in 0..1.")
+    if unlearned.shape[1] != unseen.shape[1]:
+        raise ValueError(
+            f"`unseen` must have as many examples as `unlearned`, got {unseen.shape} and {unlearned.shape}."
+        )
+    first, second = _logit(unlearned), _logit(unseen)
+    positive = _log_likelihood(first, first, own=True) - _log_likelihood(first, second, own=False)
+    negative = _log_likelihood(second, first, own=False) - _log_likelihood(second, second, own=True)
+    threshold = np.quantile(negative, 1 - false_positive_rate)
+    by_example = ((positive > 0).mean(axis=0) + (negative <= 0).mean(axis=0)) / 2
+    return ULiRA(
+        auc=_auc(positive.ravel(), negative.ravel()),
+        accuracy=float(by_example.mean()),
+        tpr_at_fpr=float((positive > threshold).mean()),
+        examples=by_example,
+    )
+
+
+def _logit(probability: np.ndarray) -> np.ndarray:
+    clipped = np.clip(probability.astype(np.float64), 1e-7, 1 - 1e-7)
+    return np.log(clipped) - np.log1p(-clipped)
+
+
+def _log_likelihood(values: np.ndarray, models: np.ndarray, own: bool) -> np.ndarray:
+    """Of each value `(V, N)` under a Gaussian of each example; where `own`, without the model it comes from."""
+    count = np.full((len(values), 1), len(models) - own, dtype=np.float64)
+    total = models.sum(axis=0) - own * values
+    squares = np.square(models).sum(axis=0) - own * np.square(values)
+    mean = total / count
+    # A floor, since a handful of models may agree by chance and would be infinitely sure.
+    variance = np.maximum(squares / count - mean**2, 0) * count / (count - 1) + 1e-2
+    return -0.5 * (np.square(values - mean) / variance + np.log(variance))
+
+
+def _auc(positive: np.ndarray, negative: np.ndarray) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    truth = np.repeat([1, 0], [len(positive), len(negative)])
+    return float(roc_auc_score(truth, np.concatenate([positive, negative])))
+
+
+__all__ = ["ULiRA", "ulira"]
