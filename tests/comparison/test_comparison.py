@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,8 @@ def test_it_goes_on_where_it_stopped(finished: tuple[Path, dict[str, Any]], monk
 
 
 def test_two_workers_find_what_one_finds(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
-    _, results = finished
+    folder, results = finished
+    shutil.copytree(folder / "out" / "starts", tmp_path / "out" / "starts")
     changes = {"methods": {"random_label": CONFIG["methods"]["random_label"]}, "seeds": [0]}
     two = compare(read_settings(config(tmp_path, **changes)), workers=2)
     expected, found = (r["methods"]["random_label"]["seeds"]["0"] for r in (results, two))
