@@ -33,7 +33,7 @@ CONFIG: dict[str, Any] = {
     "target_ua": 30,
     "seeds": [0, 1],
     "methods": {
-        "invwnn": {"learning_rate": [1e-3, 2e-3], "residual_scale": [0.5]},
+        "invwnn": {"learning_rate": [1e-3, 2e-3], "residual_scale": [2.0]},
         "random_label": {"learning_rate": [1e-3, 3e-3]},
         "neg_grad": {"learning_rate": [1e-9]},
     },
