@@ -175,6 +175,8 @@ def _unlearn(
         output_dir=str(output_dir),
         num_rewinds=20,
         target_ua=TARGET_UA,
+        learning_rate=6e-4,  # a ViT does better with gentler steps than the defaults, which suit a ResNet
+        residual_scale=0.25,
         per_device_train_batch_size=256,
         per_device_eval_batch_size=512,
         seed=seed,

@@ -63,13 +63,13 @@ class CompressedStream:
 def _affine(matrix: torch.Tensor, *features: torch.Tensor) -> torch.Tensor:
     """`matrix [features; 1]` without putting the features together."""
     start = 0
-    result = matrix[:, -1:]
+    result = matrix[:, -1:].repeat(1, features[0].shape[1])
     for feature in features:
         part = matrix[:, start : start + len(feature)]
         start += len(feature)
         if len(feature):
-            result = torch.addmm(result, part, feature)
-    return result.repeat(1, features[0].shape[1]) if result.shape[1] == 1 else result
+            result.addmm_(part, feature)
+    return result
 
 
 def _leaky(x: torch.Tensor, slope: float) -> torch.Tensor:

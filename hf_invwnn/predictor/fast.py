@@ -30,14 +30,14 @@ class FastInvWNN:
     Args:
         model ([`InvWNNModel`]): The exact predictor; not changed.
         tolerance (`float`, defaults to 2e-6): Root mean square error over the root mean square residual.
-        block_size (`int`, defaults to 2048): Weights predicted at once, small enough for a core's cache. Extra memory
+        block_size (`int`, defaults to 16384): Weights predicted at once, small enough for a core's cache. Extra memory
             is bounded by it.
 
     Raises:
         ValueError: `tolerance` or `block_size` is not positive.
     """
 
-    def __init__(self, model: InvWNNModel, tolerance: float = 2e-6, block_size: int = 2048) -> None:
+    def __init__(self, model: InvWNNModel, tolerance: float = 2e-6, block_size: int = 16384) -> None:
         for name, value in (("tolerance", tolerance), ("block_size", block_size)):
             if not value > 0:
                 raise ValueError(f"`{name}` must be positive, got {value}.")
@@ -75,8 +75,13 @@ class FastInvWNN:
 
 def _in_range(block: torch.Tensor) -> bool:
     # Written so that a NaN is out of range.
-    largest, step = block.abs().max(), (block[1:] - block[:-1]).abs().max()
-    return bool((largest <= LARGEST_WEIGHT) & (step <= LARGEST_STEP))
+    low, high = block.amin(dim=0), block.amax(dim=0)  # one `aminmax` takes five times as long
+    if not bool((high.max() <= LARGEST_WEIGHT) & (low.min() >= -LARGEST_WEIGHT)):
+        return False
+    # No step is longer than the whole way; most blocks need no look at the steps themselves.
+    if bool((high - low).max() <= LARGEST_STEP):
+        return True
+    return bool((block[1:] - block[:-1]).abs().max() <= LARGEST_STEP)
 
 
 def _compress(model: InvWNNModel, kind: str, tolerance: float) -> CompressedNetwork | None:
