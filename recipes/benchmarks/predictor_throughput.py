@@ -142,9 +142,10 @@ def main() -> None:
         if model.config.trajectory_scale == "none":
             paths.append(("plain", plain(model), whole[:, : args.plain_weights], counts[0]))
         for name, predict, data, count in paths:
+            # Memory first: what was freed may stay with the process, and a second run would not raise the peak.
+            memory = peak_memory(lambda: predict(data, kind), args.device)  # noqa: B023
             seconds = best_seconds(lambda: predict(data, kind), args.repeats, args.device)  # noqa: B023
             rate = data.shape[1] / seconds
-            memory = peak_memory(lambda: predict(data, kind), args.device)  # noqa: B023
             table.add_row(
                 kind,
                 name,
