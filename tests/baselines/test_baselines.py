@@ -258,7 +258,7 @@ def test_the_task_vector_is_subtracted(
     make: Make, memorised_vit: nn.Module, memorised: dict[str, torch.Tensor]
 ) -> None:
     options: dict[str, Any] = {"num_rewinds": 1, "num_snapshots": 4, "seed": 5, "learning_rate": 1e-3}
-    tuned = make("invwnn", memorised_vit, {"predictor": Backwards()}, **options)
+    tuned = make("invwnn", memorised_vit, {"predictor": Backwards()}, residual_scale=0.25, **options)
     tuned.train()
     fine_tuned = copied(memorised_vit)
     memorised_vit.load_state_dict(memorised)
