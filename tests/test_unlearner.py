@@ -71,7 +71,7 @@ def algorithm_1(
                 trajectory = torch.stack(snapshots[name])
                 assert len(trajectory) == SNAPSHOTS
                 residual = predictor.predict_residual(trajectory, parameter_kind(parameter.shape))
-                parameter.copy_(trajectory[0] + options.get("residual_scale", 0.25) * residual)
+                parameter.copy_(trajectory[0] + options["residual_scale"] * residual)
         after_each_rewind.append(copied(model))
     return after_each_rewind
 
@@ -79,10 +79,10 @@ def algorithm_1(
 @pytest.mark.parametrize(
     "options",
     [
-        {},
-        {"warmup_intervals": 1, "residual_scale": 1.0},
-        {"snapshot_strategy": "steps", "snapshot_steps": 1},
-        {"snapshot_strategy": "steps", "snapshot_steps": 3, "warmup_intervals": 2},
+        {"residual_scale": 0.25},
+        {"residual_scale": 1.0, "warmup_intervals": 1},
+        {"residual_scale": 0.25, "snapshot_strategy": "steps", "snapshot_steps": 1},
+        {"residual_scale": 0.25, "snapshot_strategy": "steps", "snapshot_steps": 3, "warmup_intervals": 2},
     ],
     ids=["epoch", "epoch-warmup", "steps", "steps-warmup"],
 )
