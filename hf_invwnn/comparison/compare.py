@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -16,7 +16,7 @@ from tqdm import tqdm
 
 from ..baselines import METHODS
 from ..report import at_ua, write_results
-from .runs import judge, run_once
+from .runs import BEYOND, judge, run_once
 from .settings import ComparisonSettings
 from .start import Start, prepare_start
 
@@ -31,8 +31,9 @@ def compare(settings: ComparisonSettings, workers: int = 1) -> dict[str, Any]:
     """
     Runs a comparison, or what is missing of it, and writes `results.json`.
 
-    Settings are chosen with the first seed, by validation accuracy averaged over the levels. With the chosen one every
-    seed is run twice: once beyond all levels, for the curve, and once to exactly the target UA, to be judged.
+    Settings are chosen with the first seed, by validation accuracy averaged over the levels and the target. With the
+    chosen one every seed is run to exactly the target UA and judged there; and once more beyond all levels, for the
+    curve, if some lie above the target.
 
     Args:
         settings ([`ComparisonSettings`]): What is compared.
@@ -47,7 +48,7 @@ def compare(settings: ComparisonSettings, workers: int = 1) -> dict[str, Any]:
     if workers < 1:
         raise ValueError(f"`workers` must be at least 1, got {workers}.")
     first, *_ = settings.seeds
-    starts = {seed: prepare_start(settings, seed) for seed in settings.seeds}
+    starts = _prepare(settings, workers)
     _check_retain(settings, starts[first])
     watch = ("validation",) if len(starts[first].splits.validation) else ("test",)
     if watch == ("test",):
@@ -65,7 +66,7 @@ def compare(settings: ComparisonSettings, workers: int = 1) -> dict[str, Any]:
     for seed in settings.seeds:
         target = target_of(settings, oracle[seed])
         for name, choice in chosen.items():
-            finals += [(seed, name, choice["setting"], None, None), (seed, name, choice["setting"], None, target)]
+            finals += _finals(settings, seed, name, choice["setting"], target)
     _run(settings, finals, workers, "chosen")
     results = {
         "title": settings.title,
@@ -107,15 +108,33 @@ def _check_retain(settings: ComparisonSettings, start: Start) -> None:
         )
 
 
+def _prepare(settings: ComparisonSettings, workers: int) -> dict[int, Start]:
+    """The starting points of all seeds, those that are missing side by side."""
+    _in_parallel(_prepare_one, settings, settings.seeds, min(workers, len(settings.seeds)), "starting points")
+    return {seed: prepare_start(settings, seed) for seed in settings.seeds}
+
+
+def _finals(settings: ComparisonSettings, seed: int, name: str, setting: dict[str, Any], target: float) -> list[Job]:
+    """The runs of a chosen setting: one does for curve and target, unless a level lies near the target or beyond."""
+    if target >= max(settings.levels) + BEYOND:
+        return [(seed, name, setting, None, target)]
+    return [(seed, name, setting, None, None), (seed, name, setting, (), target)]
+
+
 def _run(settings: ComparisonSettings, jobs: Iterable[Job], workers: int, description: str) -> None:
-    jobs = list(jobs)
+    _in_parallel(_work, settings, list(jobs), workers, description)
+
+
+def _in_parallel(
+    work: Callable[..., None], settings: ComparisonSettings, jobs: Sequence[Any], workers: int, description: str
+) -> None:
     if workers == 1:
         for job in tqdm(jobs, desc=description):
-            _work(settings, job)
+            work(settings, job)
         return
     threads = max(1, torch.get_num_threads() // workers)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        waiting = [pool.submit(_work, settings, job, threads) for job in jobs]
+        waiting = [pool.submit(_in_worker, work, settings, job, threads) for job in jobs]
         try:
             for done in tqdm(as_completed(waiting), total=len(waiting), desc=description):
                 done.result()
@@ -124,13 +143,20 @@ def _run(settings: ComparisonSettings, jobs: Iterable[Job], workers: int, descri
             raise
 
 
-def _work(settings: ComparisonSettings, job: Job, threads: int | None = None) -> None:
-    if threads is not None:
-        from transformers.utils import logging as transformers_logging
+def _in_worker(work: Callable[..., None], settings: ComparisonSettings, job: Any, threads: int) -> None:
+    from transformers.utils import logging as transformers_logging
 
-        torch.set_num_threads(threads)
-        transformers_logging.set_verbosity_error()
-        transformers_logging.disable_progress_bar()
+    torch.set_num_threads(threads)
+    transformers_logging.set_verbosity_error()
+    transformers_logging.disable_progress_bar()
+    work(settings, job)
+
+
+def _prepare_one(settings: ComparisonSettings, seed: int) -> None:
+    prepare_start(settings, seed)
+
+
+def _work(settings: ComparisonSettings, job: Job) -> None:
     seed, method, setting, watch, target = job
     run_once(settings, prepare_start(settings, seed), seed, method, setting, watch, target)
 
@@ -159,7 +185,7 @@ def _choose(
     scored = []
     for setting in tried:
         history = run_once(settings, start, seed, method, setting, watch)["history"]
-        points = [point for level in settings.levels if (point := at_ua(history, level)) is not None]
+        points = [point for level in settings.sweep_levels if (point := at_ua(history, level)) is not None]
         accuracy = float(np.mean([point[f"eval_{watch[0]}_accuracy"] for point in points])) if points else 0.0
         scored.append((len(points), accuracy, setting))
     reached, accuracy, setting = max(scored, key=lambda found: found[:2])
@@ -174,8 +200,12 @@ def _both(
     choice: dict[str, Any],
     references: dict[str, Any],
 ) -> dict[str, Any]:
-    curve = run_once(settings, start, seed, name, choice["setting"], None)
-    at_target = run_once(settings, start, seed, name, choice["setting"], None, target_of(settings, references))
+    """The curve is that of the first run, the judgement that of the last; often they are one."""
+    finals = _finals(settings, seed, name, choice["setting"], target_of(settings, references))
+    records = [
+        run_once(settings, start, seed, name, setting, watch, target) for _, _, setting, watch, target in finals
+    ]
+    curve, at_target = records[0], records[-1]
     return {
         "history": curve["history"],
         "judged": at_target["judged"],

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from ..baselines import find_method, make_unlearner
+from ..image_tensors import ImageTensors
 from ..metrics import judge_model
 from ..metrics.judge import classify
 from ..report import write_results
@@ -23,8 +24,8 @@ from .settings import ComparisonSettings, own_parameters
 from .start import Start
 
 
-# How far beyond the last level a run goes.
-_BEYOND = 2.0
+# How far beyond the last level a curve must go for the level to be read off.
+BEYOND = 2.0
 _QUIET = {
     "save_strategy": "no",
     "logging_strategy": "no",
@@ -51,7 +52,8 @@ def run_once(
         settings ([`ComparisonSettings`]): What is compared.
         start ([`Start`]), seed (`int`): Where it begins.
         method (`str`), setting (`dict`): What is run.
-        watch (`tuple[str, ...]`, *optional*): Sets to evaluate at every point; all by default.
+        watch (`tuple[str, ...]`, *optional*): Sets to evaluate at every point, beside D_f; all by default. Of D_r as
+            many examples as there are in the test set.
         target_ua (`float`, *optional*): Stop exactly there and judge the model. By default the run goes on beyond the
             last level, and only its curve is kept.
 
@@ -65,8 +67,10 @@ def run_once(
         return record
     image_column = settings.data.get("image_column", "image")
     tensors = start.tensors(None if watch is None or target_ua is not None else ("forget", *watch), image_column)
-    stop_at = max(settings.levels) + _BEYOND if target_ua is None else target_ua
-    watched = {} if target_ua is not None else {n: t for n, t in tensors.items() if n != "forget"}
+    stop_at = max(settings.sweep_levels) + BEYOND if target_ua is None else target_ua
+    watched = {name: tensors[name] for name in tensors if name != "forget" and (watch is None or name in watch)}
+    if "retain" in watched:
+        watched["retain"] = _at_most(watched["retain"], len(tensors["test"]))
     unlearner = _unlearner(settings, start, seed, method, setting, tensors, watched, min(100.0, stop_at))
     with _memory() as memory:
         began = time.perf_counter()
@@ -165,6 +169,12 @@ def judge(model: Any, tensors: Mapping[str, Any]) -> dict[str, float]:
     return judged | {name: accuracy[name] for name in ("forget_clean", "triggered") if name in accuracy}
 
 
+def _at_most(dataset: ImageTensors, count: int) -> ImageTensors:
+    """Examples spread evenly over a set."""
+    taken = torch.linspace(0, len(dataset) - 1, min(count, len(dataset))).long()
+    return ImageTensors(dataset.pixel_values[taken], dataset.labels[taken])
+
+
 def _accuracy(model: Any, dataset: Any) -> float:
     logits, labels = classify(model, dataset, 1000)
     return float((logits.argmax(axis=1) == labels).mean())
@@ -205,4 +215,4 @@ def _resident() -> int | None:
         return None
 
 
-__all__ = ["judge", "run_once"]
+__all__ = ["BEYOND", "judge", "run_once"]

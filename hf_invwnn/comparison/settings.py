@@ -96,13 +96,18 @@ class ComparisonSettings:
         for sweep in self.methods:
             _check_grid(sweep)
 
+    @property
+    def sweep_levels(self) -> tuple[float, ...]:
+        """UA, in percent, at which settings are chosen: the levels, and the target where it is known beforehand."""
+        return self.levels if isinstance(self.target_ua, str) else tuple(sorted({*self.levels, float(self.target_ua)}))
+
     def start_hash(self, seed: int) -> str:
         """Names the starting point and the oracle of a seed: whatever could change them changes it."""
         return _hash([dict(part) for part in (self.data, self.model, self.scenario, self.training)], seed)
 
     def run_hash(self, method: str, setting: Mapping[str, Any], seed: int) -> str:
         """Names a run."""
-        shared = [dict(self.unlearning), self.budget_steps, self.measure_steps, list(self.levels)]
+        shared = [dict(self.unlearning), self.budget_steps, self.measure_steps, list(self.sweep_levels)]
         return _hash([self.start_hash(seed), method, dict(setting), *shared], seed)
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification, Trainer, TrainingArguments, set_seed
 
 from ..image_classification import (
@@ -51,8 +52,9 @@ class Start:
         return len(self.splits.retain) > 0
 
     def model(self, name: str = "pretrained") -> Any:
-        """`"pretrained"` or `"retrained"`, loaded anew."""
-        return AutoModelForImageClassification.from_pretrained(self.folder / name, use_safetensors=True)
+        """`"pretrained"` or `"retrained"`, loaded anew, in the layout in which convolutions are fastest."""
+        model = AutoModelForImageClassification.from_pretrained(self.folder / name, use_safetensors=True)
+        return model.to(memory_format=torch.channels_last)
 
     def processor(self) -> Any:
         return AutoImageProcessor.from_pretrained(self.folder / "pretrained", backend="pil")
@@ -122,6 +124,7 @@ def _train(
     set_seed(seed)
     classes = number_of_classes(splits.train, splits.label_column)
     processor, model = make_model(ModelArguments(**settings.model), classes)
+    model.to(memory_format=torch.channels_last)  # half the time of a step of a small ResNet on a CPU
     working = target.with_name(target.name + ".part")
     defaults = {"save_strategy": "no", "logging_strategy": "no", "report_to": "none", "disable_tqdm": True}
     args = TrainingArguments(**{**defaults, **settings.training, "output_dir": str(working), "seed": seed})
@@ -135,6 +138,7 @@ def _train(
     seconds = time.perf_counter() - start
     for checkpoint in working.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
+    model.to(memory_format=torch.contiguous_format)
     trainer.save_model()
     processor.save_pretrained(working)
     (working / DONE).write_text(json.dumps({"steps": trainer.state.global_step, "seconds": seconds}) + "\n")
