@@ -67,7 +67,7 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     evaluate.add_argument("--output_dir", default="evaluation", help="folder for the results; it is private")
     evaluate.add_argument("--image_column", default="image", help="column of the images")
     evaluate.add_argument("--margin", type=float, default=0.1, help="difference in confidence that counts as none")
-    evaluate.add_argument("--max_relearning_steps", type=int, default=500, help="0 leaves relearning out")
+    evaluate.add_argument("--max_relearning_steps", type=int, default=500, help="steps on D_r; 0 for none")
     evaluate.set_defaults(run=_evaluate)
 
 

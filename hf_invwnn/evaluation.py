@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,8 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from .image_tensors import ImageTensors
 from .metrics import forgetting_shares, per_example, retraining_distance, unlearning_report
 from .metrics.judge import classify
-from .relearning import relearning_steps
+from .processed_images import ProcessedImages, process_images
+from .relearning import relearn
 from .report import write_results
 from .scenarios import UnlearningSplits
 
@@ -46,12 +48,12 @@ def evaluate_pair(
         original (`str`, *optional*): The model before unlearning.
         image_column (`str`, defaults to `"image"`): Column of the images.
         margin (`float`, defaults to 0.1): In confidence, see [`~hf_invwnn.metrics.forgetting_shares`].
-        relearn_level (`float`, defaults to 0.9), max_relearning_steps (`int`, defaults to 500): As in
-            [`relearning_steps`]; 0 steps leave it out.
+        relearn_level (`float`, defaults to 0.9), max_relearning_steps (`int`, defaults to 500): `level` and
+            `max_steps` of [`~hf_invwnn.relearning.relearn`]; 0 steps leave it out.
 
     Returns:
-        `dict`: What `evaluation.json` holds: for each model RA, UA, TA, MIA, loss AUC and the relearning steps; their
-        distance; the shares.
+        `dict`: What `evaluation.json` holds: for each model RA, UA, TA, MIA, loss AUC and what relearning
+        brought back; their distance; the shares.
 
     Raises:
         ValueError: A model knows fewer classes than the splits have, or nothing is retained.
@@ -76,9 +78,16 @@ def evaluate_pair(
         columns |= {f"{name}_loss": found.losses, f"{name}_confidence": found.confidences}
         if max_relearning_steps:
             scratch = str(Path(output_dir) / "scratch")
-            judged[name]["relearning_steps"] = relearning_steps(
-                classifier, sets["forget"], scratch, relearn_level, max_relearning_steps
+            found_again = relearn(
+                classifier,
+                sets["forget"],
+                sets["retain"],
+                scratch,
+                relearn_level,
+                max_relearning_steps,
+                measure_steps=min(10, max_relearning_steps),
             )
+            judged[name]["relearning"] = asdict(found_again)
     shares = forgetting_shares(confidences["model"], confidences["reference"], margin)
     columns["verdict"] = shares.verdicts
     ours, theirs = ([judged[name][metric] for metric in COMPARED] for name in ("model", "reference"))
@@ -98,16 +107,15 @@ def evaluate_pair(
 def evaluation_table(results: dict[str, Any]) -> str:
     """Markdown of what [`evaluate_pair`] returns."""
     rows = [
-        "| model | RA | UA | TA | MIA | loss AUC | steps to relearn |",
+        "| model | RA | UA | TA | MIA | loss AUC | steps on D_r until D_f is known |",
         "| --- | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     for name in ("original", "model", "reference"):
         if name in results:
             judged = results[name]
             interval = f"{judged['loss_auc']:.3f} ({judged['loss_auc_low']:.3f} to {judged['loss_auc_high']:.3f})"
-            steps = judged.get("relearning_steps", "")
             cells = [f"{judged[metric]:.2f}" for metric in COMPARED]
-            rows.append(f"| {name} | {' | '.join(cells)} | {interval} | {'not reached' if steps is None else steps} |")
+            rows.append(f"| {name} | {' | '.join(cells)} | {interval} | {_relearned(judged.get('relearning'))} |")
     shares = results["shares"]
     rows += [
         "",
@@ -117,15 +125,21 @@ def evaluation_table(results: dict[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def _sets(splits: UnlearningSplits, source: str, image_column: str) -> dict[str, ImageTensors]:
+def _relearned(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return ""
+    return f"never; up to {found['highest']:.1f} %" if found["steps"] is None else str(found["steps"])
+
+
+def _sets(splits: UnlearningSplits, source: str, image_column: str) -> dict[str, ImageTensors | ProcessedImages]:
     processor = AutoImageProcessor.from_pretrained(source, backend="pil")
     return {
-        name: ImageTensors.from_dataset(getattr(splits, name), processor, image_column, splits.label_column)
+        name: process_images(getattr(splits, name), processor, image_column, splits.label_column)
         for name in ("forget", "retain", "test")
     }
 
 
-def _check_classes(name: str, source: str, classifier: Any, sets: dict[str, ImageTensors]) -> None:
+def _check_classes(name: str, source: str, classifier: Any, sets: dict[str, ImageTensors | ProcessedImages]) -> None:
     largest = max(int(dataset.labels.max()) for dataset in sets.values())
     if classifier.config.num_labels <= largest:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""How deep forgetting goes: the steps on the forget set alone after which a model knows it again."""
+"""How deep forgetting goes: the steps on retained examples after which a model knows the forgotten ones again."""
 
 from __future__ import annotations
 
@@ -11,6 +11,20 @@ from torch import nn
 
 from .base_unlearner import Unlearner
 from .training_args import UnlearningArguments
+
+
+@dataclass(frozen=True)
+class Relearning:
+    """
+    What fine-tuning on D_r brought back.
+
+    Args:
+        steps (`int` or `None`): Optimizer steps until D_f was known, 0 if it was at once, `None` if it never was.
+        highest (`float`): Highest accuracy on D_f on the way, in percent, under the labels to be forgotten.
+    """
+
+    steps: int | None
+    highest: float
 
 
 @dataclass
@@ -34,39 +48,42 @@ class Known:
         return metrics["eval_forget_accuracy"] - self.level
 
 
-def relearning_steps(
+def relearn(
     model: nn.Module,
     forget_dataset: Any,
+    retain_dataset: Any,
     output_dir: str,
     level: float = 0.9,
     max_steps: int = 500,
+    measure_steps: int = 10,
     learning_rate: float = 1e-4,
     batch_size: int = 64,
     seed: int = 0,
     **options: Any,
-) -> int | None:
+) -> Relearning:
     """
-    Fine-tunes a copy of a model on D_f and counts. A model that still holds D_f somewhere knows it again sooner than
-    the oracle, which has to learn it.
+    Fine-tunes a copy of a model on D_r alone and watches D_f. What was only hidden comes back, and sooner than under
+    the oracle, which never knew it.
 
     Args:
         model (`nn.Module`): The unlearned model, or the oracle; not changed.
-        forget_dataset (`Dataset`): D_f.
+        forget_dataset (`Dataset`): D_f, measured and never learned from.
+        retain_dataset (`Dataset`): D_r.
         output_dir (`str`): Scratch folder of the Trainer.
         level (`float`, defaults to 0.9): Accuracy on D_f that counts as known, in (0, 1].
         max_steps (`int`, defaults to 500): Give up after so many.
+        measure_steps (`int`, defaults to 10): Steps between two looks at D_f; the answer is a multiple of it.
         learning_rate (`float`, defaults to 1e-4), batch_size (`int`, defaults to 64), seed (`int`, defaults to 0): Of
             the fine-tuning.
         options: Other fields of [`UnlearningArguments`].
 
-    Returns:
-        `int`: Optimizer steps, 0 if it is known already; `None` if `max_steps` did not do.
-
     Raises:
-        ValueError: `level` is not in (0, 1], or another argument cannot work.
+        ValueError: `level` is not in (0, 1], `measure_steps` not in 1..`max_steps`, or another argument cannot work.
     """
     if not 0 < level <= 1:
         raise ValueError(f"`level` must lie in (0, 1], got {level}.")
+    if not 1 <= measure_steps <= max_steps:
+        raise ValueError(f"`measure_steps` must lie in 1..`max_steps` ({max_steps}), got {measure_steps}.")
     quiet: dict[str, Any] = {
         "save_strategy": "no",
         "logging_strategy": "no",
@@ -78,10 +95,10 @@ def relearning_steps(
         **{
             **quiet,
             "output_dir": output_dir,
-            "num_rewinds": max_steps,
+            "num_rewinds": max_steps // measure_steps,
             "num_snapshots": 2,
             "snapshot_strategy": "steps",
-            "snapshot_steps": 1,
+            "snapshot_steps": measure_steps,
             "learning_rate": learning_rate,
             "per_device_train_batch_size": batch_size,
             "per_device_eval_batch_size": 1000,
@@ -89,11 +106,12 @@ def relearning_steps(
             **options,
         }
     )
-    learner = Unlearner(copy.deepcopy(model), args, forget_dataset, stopping_rules=[Known(level)])
+    learner = Unlearner(
+        copy.deepcopy(model), args, forget_dataset, stopping_rules=[Known(level)], train_on=retain_dataset
+    )
     learner.train()
-    last = learner.history[-1]
-    known = max(point["eval_forget_accuracy"] for point in learner.history) >= level
-    return int(last["step"]) if known else None
+    highest = max(point["eval_forget_accuracy"] for point in learner.history)
+    return Relearning(int(learner.history[-1]["step"]) if highest >= level else None, 100 * highest)
 
 
-__all__ = ["relearning_steps"]
+__all__ = ["Relearning", "relearn"]

@@ -18,7 +18,7 @@ from hf_invwnn.cli import main
 from hf_invwnn.image_classification import DataArguments, ScenarioArguments, make_splits
 from hf_invwnn.image_tensors import ImageTensors
 from hf_invwnn.metrics import forgetting_shares, judge_model
-from hf_invwnn.relearning import relearning_steps
+from hf_invwnn.relearning import relearn
 
 
 # ---- Shares ----
@@ -46,18 +46,31 @@ def test_shares_of_what_cannot_be_compared(model: np.ndarray, oracle: np.ndarray
 # ---- Relearning ----
 
 
-def test_what_is_known_takes_no_step_and_what_is_not_takes_some(
-    memorised_vit: nn.Module, noisy: Examples, tmp_path: Path
+def test_relearning_looks_at_the_forget_set_and_learns_from_the_retained_one(
+    memorised_vit: nn.Module, noisy: Examples, held_out: Examples, tmp_path: Path
 ) -> None:
-    options: dict[str, Any] = {"learning_rate": 3e-3, "batch_size": 32, "use_cpu": True}
-    fresh = build_model("vit", seed=1)
+    options: dict[str, Any] = {"learning_rate": 3e-3, "batch_size": 32, "use_cpu": True, "measure_steps": 1}
+    folder, fresh = str(tmp_path), build_model("vit", seed=1)
     with unchanged(memorised_vit), unchanged(fresh):
-        assert relearning_steps(memorised_vit, noisy, str(tmp_path), **options) == 0
-        steps = relearning_steps(fresh, noisy, str(tmp_path), level=0.5, **options)
-        assert steps is not None and 1 < steps < 200
-        assert relearning_steps(fresh, noisy, str(tmp_path), level=0.5, max_steps=steps - 1, **options) is None
-    with pytest.raises(ValueError, match="`level` must lie in"):
-        relearning_steps(fresh, noisy, str(tmp_path), level=0.0)
+        assert relearn(memorised_vit, noisy, held_out, folder, **options).steps == 0
+        # Where D_r and D_f are one, the fresh model learns it; from other examples it cannot learn wrong labels.
+        found = relearn(fresh, noisy, noisy, folder, level=0.5, **options)
+        assert found.steps is not None and 1 < found.steps < 200 and found.highest >= 50
+        fewer = relearn(fresh, noisy, noisy, folder, level=0.5, **{**options, "max_steps": found.steps - 1})
+        assert fewer.steps is None and fewer.highest < 50
+        other = relearn(fresh, noisy, held_out, folder, level=0.5, **{**options, "max_steps": found.steps + 20})
+        assert other.steps is None and other.highest < 50
+
+
+@pytest.mark.parametrize(
+    ("options", "match"),
+    [({"level": 0.0}, "`level` must lie in"), ({"measure_steps": 501}, "`measure_steps` must lie")],
+)
+def test_relearning_that_cannot_be_counted(
+    noisy: Examples, tmp_path: Path, options: dict[str, Any], match: str
+) -> None:
+    with pytest.raises(ValueError, match=match):
+        relearn(build_model("vit"), noisy, noisy, str(tmp_path), **options)
 
 
 # ---- The pair ----
@@ -93,7 +106,7 @@ def words(folders: dict[str, str], *more: str) -> list[str]:
 def test_any_pair_is_judged(folders: dict[str, str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words(folders, "--max_relearning_steps=2", f"--original={folders['reference']}")) == 0
     printed = capsys.readouterr().out
-    assert "steps to relearn" in printed and "not reached" in printed
+    assert "until D_f is known" in printed and "never; up to" in printed
     results = json.loads(Path(folders["out"], "evaluation.json").read_text())
     splits = make_splits(DataArguments(max_train_examples=200, max_test_examples=60), ScenarioArguments(), seed=0)
     processor = ViTImageProcessorPil.from_pretrained(folders["model"])

@@ -1,4 +1,4 @@
-"""Images in memory are what the image processor makes of them, in the order of the data set."""
+"""Images are what the image processor makes of them, in the order of the data set, wherever they lie."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ import torch
 from transformers import ViTImageProcessorPil
 
 from hf_invwnn.digits import digit_images
+from hf_invwnn.image_classification import CropAndFlip
 from hf_invwnn.image_tensors import ImageTensors
+from hf_invwnn.processed_images import ProcessedImages, process_images
 
 
 @pytest.fixture(scope="module")
@@ -47,3 +49,47 @@ def test_a_missing_column_is_named(processor: ViTImageProcessorPil) -> None:
 def test_lengths_that_differ_are_refused() -> None:
     with pytest.raises(ValueError, match="`labels` must be as many"):
         ImageTensors(torch.zeros(3, 1, 2, 2), torch.zeros(2))
+
+
+# ---- Image by image ----
+
+
+def test_what_does_not_fit_into_memory_is_processed_when_asked_for(processor: ViTImageProcessorPil) -> None:
+    _, test = digit_images()
+    test = test.select(range(60))
+    stored = process_images(test, processor)
+    assert isinstance(stored, ImageTensors)
+    size = stored.pixel_values.nbytes
+    assert isinstance(process_images(test, processor, in_memory=size), ImageTensors)
+    lazy = process_images(test, processor, in_memory=size - 1)
+    assert isinstance(lazy, ProcessedImages) and len(lazy) == 60
+    assert torch.equal(lazy.labels, stored.labels)
+    for index in range(60):
+        assert torch.equal(lazy[index]["pixel_values"], stored[index]["pixel_values"])
+        assert lazy[index]["labels"] == stored[index]["labels"]
+    with pytest.raises(ValueError, match=r"no column \['img'\]"):
+        process_images(test, processor, image_column="img")
+
+
+# ---- Augmentation ----
+
+
+def test_augmented_images_are_shifted_and_mirrored_and_the_set_itself_is_not() -> None:
+    pixels = torch.arange(1.0, 1 + 3 * 6 * 6).view(1, 3, 6, 6)
+    plain = ImageTensors(pixels.clone(), torch.tensor([4]))
+    padded = torch.nn.functional.pad(pixels[0], [2] * 4)
+    possible = {
+        tuple(view.flatten().tolist())
+        for top in range(5)
+        for left in range(5)
+        for window in [padded[:, top : top + 6, left : left + 6]]
+        for view in (window, window.flip(-1))
+    }
+    augmented = CropAndFlip(plain, padding=2)
+    torch.manual_seed(0)
+    seen = [augmented[0] for _ in range(600)]
+    assert {tuple(example["pixel_values"].flatten().tolist()) for example in seen} == possible
+    assert all(example["labels"] == 4 for example in seen)
+    assert torch.equal(plain.pixel_values, pixels)
+    with pytest.raises(ValueError, match="`padding` must be at least 0"):
+        CropAndFlip(plain, padding=-1)

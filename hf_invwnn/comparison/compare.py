@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -56,7 +56,7 @@ def compare(settings: ComparisonSettings, workers: int = 1) -> dict[str, Any]:
     sweep: list[Job] = [
         (first, method.name, setting, watch, None) for method in settings.methods for setting in method.settings()
     ]
-    _run(settings, sweep, workers, "sweep")
+    _in_parallel(_work, settings, sweep, workers, "sweep")
     oracle = {seed: _judged(settings, start) for seed, start in starts.items()}
     chosen = {
         method.name: _choose(settings, starts[first], first, method.name, method.settings(), watch)
@@ -67,7 +67,7 @@ def compare(settings: ComparisonSettings, workers: int = 1) -> dict[str, Any]:
         target = target_of(settings, oracle[seed])
         for name, choice in chosen.items():
             finals += _finals(settings, seed, name, choice["setting"], target)
-    _run(settings, finals, workers, "chosen")
+    _in_parallel(_work, settings, finals, workers, "chosen", fresh=True)
     results = {
         "title": settings.title,
         "seeds": list(settings.seeds),
@@ -110,8 +110,10 @@ def _check_retain(settings: ComparisonSettings, start: Start) -> None:
 
 def _prepare(settings: ComparisonSettings, workers: int) -> dict[int, Start]:
     """The starting points of all seeds, those that are missing side by side."""
-    _in_parallel(_prepare_one, settings, settings.seeds, min(workers, len(settings.seeds)), "starting points")
-    return {seed: prepare_start(settings, seed) for seed in settings.seeds}
+    starts = {seed: prepare_start(settings, seed, only="") for seed in settings.seeds}
+    missing = [(seed, name) for seed, start in starts.items() for name in start.missing()]
+    _in_parallel(_prepare_one, settings, missing, workers, "starting points", fresh=True)
+    return starts
 
 
 def _finals(settings: ComparisonSettings, seed: int, name: str, setting: dict[str, Any], target: float) -> list[Job]:
@@ -121,19 +123,24 @@ def _finals(settings: ComparisonSettings, seed: int, name: str, setting: dict[st
     return [(seed, name, setting, None, None), (seed, name, setting, (), target)]
 
 
-def _run(settings: ComparisonSettings, jobs: Iterable[Job], workers: int, description: str) -> None:
-    _in_parallel(_work, settings, list(jobs), workers, description)
-
-
 def _in_parallel(
-    work: Callable[..., None], settings: ComparisonSettings, jobs: Sequence[Any], workers: int, description: str
+    work: Callable[..., None],
+    settings: ComparisonSettings,
+    jobs: Sequence[Any],
+    workers: int,
+    description: str,
+    fresh: bool = False,
 ) -> None:
+    """Does all jobs; with `fresh` each in a process of its own, so that what it takes can be measured."""
+    if not jobs:
+        return
     if workers == 1:
         for job in tqdm(jobs, desc=description):
             work(settings, job)
         return
     threads = max(1, torch.get_num_threads() // workers)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    context, each = get_context("spawn"), 1 if fresh else None
+    with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=each) as pool:
         waiting = [pool.submit(_in_worker, work, settings, job, threads) for job in jobs]
         try:
             for done in tqdm(as_completed(waiting), total=len(waiting), desc=description):
@@ -152,8 +159,9 @@ def _in_worker(work: Callable[..., None], settings: ComparisonSettings, job: Any
     work(settings, job)
 
 
-def _prepare_one(settings: ComparisonSettings, seed: int) -> None:
-    prepare_start(settings, seed)
+def _prepare_one(settings: ComparisonSettings, job: tuple[int, str]) -> None:
+    seed, name = job
+    prepare_start(settings, seed, only=name)
 
 
 def _work(settings: ComparisonSettings, job: Job) -> None:

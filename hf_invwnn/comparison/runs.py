@@ -5,21 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..baselines import find_method, make_unlearner
-from ..image_tensors import ImageTensors
 from ..metrics import judge_model
 from ..metrics.judge import classify
 from ..report import write_results
 from ..training_args import UnlearningArguments
+from .memory import peak_memory
 from .settings import ComparisonSettings, own_parameters
 from .start import Start
 
@@ -32,7 +30,7 @@ _QUIET = {
     "report_to": "none",
     "disable_tqdm": True,
     "per_device_eval_batch_size": 1000,
-    "dataloader_pin_memory": False,
+    "dataloader_pin_memory": torch.cuda.is_available(),
 }
 
 
@@ -72,7 +70,7 @@ def run_once(
     if "retain" in watched:
         watched["retain"] = _at_most(watched["retain"], len(tensors["test"]))
     unlearner = _unlearner(settings, start, seed, method, setting, tensors, watched, min(100.0, stop_at))
-    with _memory() as memory:
+    with peak_memory() as memory:
         began = time.perf_counter()
         unlearner.train()
         seconds = time.perf_counter() - began
@@ -89,9 +87,16 @@ def run_once(
         near = max(unlearner.args.ua_tolerance, 100 / len(tensors["forget"]))
         reached = unlearner.history[-1]["ua"] >= target_ua - near
         record["judged"] = judge(unlearner.model, tensors) if reached else None
+        if reached and seed == settings.seeds[0]:
+            unlearner.save_model(str(unlearned_folder(settings, method)))
     path.parent.mkdir(parents=True, exist_ok=True)
     write_results(record, path)
     return record
+
+
+def unlearned_folder(settings: ComparisonSettings, method: str) -> Path:
+    """Where the model lies that a method made of the first seed's, at the target UA."""
+    return Path(settings.output_dir) / "unlearned" / method
 
 
 def _unlearner(
@@ -131,7 +136,7 @@ def _unlearner(
 def _length(
     settings: ComparisonSettings, method: str, arguments: Mapping[str, Any], tensors: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The same budget of steps for all: turns of 14 epochs where trajectories are recorded, short ones elsewhere."""
+    """The same budget of steps for all: turns of 14 intervals where trajectories are recorded, short ones else."""
     if not find_method(method).rewinds:
         turns = max(1, settings.budget_steps // settings.measure_steps)
         return {
@@ -141,9 +146,12 @@ def _length(
             "num_rewinds": turns,
             "warmup_intervals": 0,
         }
+    intervals = arguments.get("num_snapshots", 15) - 1 + arguments.get("warmup_intervals", 0)
+    if settings.interval_steps is not None:
+        turns = max(1, settings.budget_steps // (settings.interval_steps * intervals))
+        return {"num_rewinds": turns, "snapshot_strategy": "steps", "snapshot_steps": settings.interval_steps}
     batch = arguments.get("per_device_train_batch_size", UnlearningArguments.per_device_train_batch_size)
     steps = -(-len(tensors["forget"]) // batch)
-    intervals = arguments.get("num_snapshots", 15) - 1 + arguments.get("warmup_intervals", 0)
     return {"num_rewinds": max(1, settings.budget_steps // (steps * intervals))}
 
 
@@ -169,10 +177,10 @@ def judge(model: Any, tensors: Mapping[str, Any]) -> dict[str, float]:
     return judged | {name: accuracy[name] for name in ("forget_clean", "triggered") if name in accuracy}
 
 
-def _at_most(dataset: ImageTensors, count: int) -> ImageTensors:
+def _at_most(dataset: Any, count: int) -> torch.utils.data.Subset:
     """Examples spread evenly over a set."""
     taken = torch.linspace(0, len(dataset) - 1, min(count, len(dataset))).long()
-    return ImageTensors(dataset.pixel_values[taken], dataset.labels[taken])
+    return torch.utils.data.Subset(dataset, taken.tolist())
 
 
 def _accuracy(model: Any, dataset: Any) -> float:
@@ -180,39 +188,4 @@ def _accuracy(model: Any, dataset: Any) -> float:
     return float((logits.argmax(axis=1) == labels).mean())
 
 
-@contextmanager
-def _memory() -> Iterator[dict[str, float]]:
-    """Bytes by which memory rose at the most within: the allocator's on a GPU, the process's where Linux tells."""
-    found: dict[str, float] = {}
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated()
-        yield found
-        found["bytes"] = torch.cuda.max_memory_allocated() - before
-        return
-    first, highest, ended = _resident(), 0, threading.Event()
-
-    def watch() -> None:
-        nonlocal highest
-        while not ended.wait(0.05):
-            highest = max(highest, _resident() or 0)
-
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    try:
-        yield found
-    finally:
-        ended.set()
-        watcher.join()
-    if first is not None and highest:
-        found["bytes"] = max(0, highest - first)
-
-
-def _resident() -> int | None:
-    try:
-        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return None
-
-
-__all__ = ["BEYOND", "judge", "run_once"]
+__all__ = ["BEYOND", "judge", "run_once", "unlearned_folder"]

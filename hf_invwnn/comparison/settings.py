@@ -57,6 +57,8 @@ class ComparisonSettings:
         methods (`list[MethodSweep]`): What is compared.
         unlearning (`dict`, *optional*): Fields of [`UnlearningArguments`] that all methods share.
         budget_steps (`int`, defaults to 1120): Optimizer steps that a run may take at the most.
+        interval_steps (`int`, *optional*): Steps between two snapshots of a method that rewinds; an epoch on the
+            forget set by default.
         measure_steps (`int`, defaults to 28): Steps between two measurements of a method that does not rewind.
         levels (`list[float]`): UA, in percent, at which curves are read off.
         target_ua (`float` or `"oracle"`, defaults to `"oracle"`): UA, in percent, of the main table.
@@ -72,6 +74,7 @@ class ComparisonSettings:
     methods: tuple[MethodSweep, ...]
     unlearning: Mapping[str, Any] = field(default_factory=dict)
     budget_steps: int = 1120
+    interval_steps: int | None = None
     measure_steps: int = 28
     levels: tuple[float, ...] = (25.0, 50.0, 70.0)
     target_ua: float | str = "oracle"
@@ -90,8 +93,8 @@ class ComparisonSettings:
             raise ValueError(
                 "`target_ua` must be a number: in overfitting nothing is retained, so there is no oracle."
             )
-        for name in ("budget_steps", "measure_steps"):
-            if getattr(self, name) < 1:
+        for name in ("budget_steps", "measure_steps", "interval_steps"):
+            if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
         for sweep in self.methods:
             _check_grid(sweep)
@@ -107,7 +110,8 @@ class ComparisonSettings:
 
     def run_hash(self, method: str, setting: Mapping[str, Any], seed: int) -> str:
         """Names a run."""
-        shared = [dict(self.unlearning), self.budget_steps, self.measure_steps, list(self.sweep_levels)]
+        pace = self.interval_steps if find_method(method).rewinds else self.measure_steps
+        shared = [dict(self.unlearning), self.budget_steps, pace, list(self.sweep_levels)]
         return _hash([self.start_hash(seed), method, dict(setting), *shared], seed)
 
 

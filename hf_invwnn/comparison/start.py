@@ -15,6 +15,7 @@ import torch
 from transformers import AutoImageProcessor, AutoModelForImageClassification, Trainer, TrainingArguments, set_seed
 
 from ..image_classification import (
+    CropAndFlip,
     DataArguments,
     ModelArguments,
     ScenarioArguments,
@@ -22,9 +23,10 @@ from ..image_classification import (
     make_splits,
     number_of_classes,
 )
-from ..image_tensors import ImageTensors
+from ..processed_images import process_images
 from ..report import write_results
 from ..scenarios import CLEAN_LABEL_COLUMN, UnlearningSplits, triggered
+from .memory import peak_memory
 from .settings import ComparisonSettings
 
 
@@ -51,6 +53,11 @@ class Start:
     def has_oracle(self) -> bool:
         return len(self.splits.retain) > 0
 
+    def missing(self) -> list[str]:
+        """The models that are still to be trained."""
+        names = ["pretrained", "retrained"] if self.has_oracle else ["pretrained"]
+        return [name for name in names if not (self.folder / name / DONE).exists()]
+
     def model(self, name: str = "pretrained") -> Any:
         """`"pretrained"` or `"retrained"`, loaded anew, in the layout in which convolutions are fastest."""
         model = AutoModelForImageClassification.from_pretrained(self.folder / name, use_safetensors=True)
@@ -60,10 +67,10 @@ class Start:
         return AutoImageProcessor.from_pretrained(self.folder / "pretrained", backend="pil")
 
     def training(self, name: str) -> dict[str, float]:
-        """Steps and seconds that a model took."""
+        """Steps, seconds and bytes of memory that a model took."""
         return json.loads((self.folder / name / DONE).read_text())
 
-    def tensors(self, names: tuple[str, ...] | None = None, image_column: str = "image") -> dict[str, ImageTensors]:
+    def tensors(self, names: tuple[str, ...] | None = None, image_column: str = "image") -> dict[str, Any]:
         """
         The evaluation sets, by name: forget, retain, validation, test; where labels were wrong, `forget_clean`, D_f
         under its true labels; where there is a backdoor, `triggered`.
@@ -78,19 +85,20 @@ class Start:
             sets["triggered"], labels["triggered"] = triggered(self.splits), self.splits.label_column
         processor = self.processor()
         return {
-            name: ImageTensors.from_dataset(dataset, processor, image_column, labels[name])
+            name: process_images(dataset, processor, image_column, labels[name])
             for name, dataset in sets.items()
             if len(dataset) and (names is None or name in names)
         }
 
 
-def prepare_start(settings: ComparisonSettings, seed: int) -> Start:
+def prepare_start(settings: ComparisonSettings, seed: int, only: str | None = None) -> Start:
     """
     Trains the starting point and the oracle of a seed, or finds them.
 
     Args:
         settings ([`ComparisonSettings`]): What is compared.
         seed (`int`): Of the split, the initialisation and the order of the batches.
+        only (`str`, *optional*): Train `"pretrained"` or `"retrained"` alone; `""` for the splits and no model.
 
     Raises:
         ValueError: The folder of that name was made from something else.
@@ -112,7 +120,7 @@ def prepare_start(settings: ComparisonSettings, seed: int) -> Start:
         make_splits(data, ScenarioArguments(**settings.scenario), seed).save_to_disk(folder / "splits")
     splits = UnlearningSplits.load_from_disk(folder / "splits")
     for name, part in (("pretrained", splits.train), ("retrained", splits.retain)):
-        if len(part) and not (folder / name / DONE).exists():
+        if only in (None, name) and len(part) and not (folder / name / DONE).exists():
             logger.info("training %s of seed %d on %d examples", name, seed, len(part))
             _train(settings, seed, part, splits, data.image_column, folder / name)
     return Start(folder, splits)
@@ -126,22 +134,31 @@ def _train(
     processor, model = make_model(ModelArguments(**settings.model), classes)
     model.to(memory_format=torch.channels_last)  # half the time of a step of a small ResNet on a CPU
     working = target.with_name(target.name + ".part")
-    defaults = {"save_strategy": "no", "logging_strategy": "no", "report_to": "none", "disable_tqdm": True}
+    defaults = {
+        "save_strategy": "no",
+        "logging_strategy": "no",
+        "report_to": "none",
+        "disable_tqdm": True,
+        "dataloader_pin_memory": torch.cuda.is_available(),
+    }
     args = TrainingArguments(**{**defaults, **settings.training, "output_dir": str(working), "seed": seed})
+    examples = process_images(part, processor, image_column, splits.label_column)
     trainer = Trainer(
         model=model,
         args=args,
-        train_dataset=ImageTensors.from_dataset(part, processor, image_column, splits.label_column),
+        train_dataset=CropAndFlip(examples) if settings.data.get("augmentation") else examples,
     )
-    start = time.perf_counter()
-    trainer.train(resume_from_checkpoint=any(working.glob("checkpoint-*")) or None)
-    seconds = time.perf_counter() - start
+    with peak_memory() as memory:
+        began = time.perf_counter()
+        trainer.train(resume_from_checkpoint=any(working.glob("checkpoint-*")) or None)
+        seconds = time.perf_counter() - began
     for checkpoint in working.glob("checkpoint-*"):
         shutil.rmtree(checkpoint)
     model.to(memory_format=torch.contiguous_format)
     trainer.save_model()
     processor.save_pretrained(working)
-    (working / DONE).write_text(json.dumps({"steps": trainer.state.global_step, "seconds": seconds}) + "\n")
+    cost = {"steps": trainer.state.global_step, "seconds": seconds, "memory": memory.get("bytes")}
+    (working / DONE).write_text(json.dumps(cost) + "\n")
     os.replace(working, target)
 
 

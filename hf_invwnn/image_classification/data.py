@@ -19,6 +19,7 @@ class DataArguments:
     )
     image_column: str = field(default="image", metadata={"help": "Column of the images."})
     label_column: str = field(default="label", metadata={"help": "Column of the class ids."})
+    augmentation: bool = field(default=False, metadata={"help": "Train on shifted crops and mirror images."})
     max_train_examples: int | None = field(default=None, metadata={"help": "Take only so many, drawn by the seed."})
     max_test_examples: int | None = field(default=None, metadata={"help": "Take only so many, drawn by the seed."})
 

@@ -21,6 +21,7 @@ from transformers import Trainer, TrainingArguments, set_seed
 
 from hf_invwnn.accuracy import classification_accuracy, most_likely_class
 from hf_invwnn.image_classification import (
+    CropAndFlip,
     DataArguments,
     ModelArguments,
     ScenarioArguments,
@@ -28,7 +29,7 @@ from hf_invwnn.image_classification import (
     make_splits,
     number_of_classes,
 )
-from hf_invwnn.image_tensors import ImageTensors
+from hf_invwnn.processed_images import process_images
 from hf_invwnn.scenarios import UnlearningSplits
 from hf_invwnn.yaml_arguments import parse_yaml_and_flags
 
@@ -49,13 +50,14 @@ def main() -> None:
     set_seed(args.seed)
     processor, model = make_model(model_args, number_of_classes(splits.train, splits.label_column))
     columns = (processor, data.image_column, splits.label_column)
+    examples = process_images(getattr(splits, recipe.train_on), *columns)
     trainer = Trainer(
         model=model,
         args=args,
-        train_dataset=ImageTensors.from_dataset(getattr(splits, recipe.train_on), *columns),
+        train_dataset=CropAndFlip(examples) if data.augmentation else examples,
         eval_dataset={
-            "forget": ImageTensors.from_dataset(splits.forget, *columns),
-            "test": ImageTensors.from_dataset(splits.test, *columns),
+            "forget": process_images(splits.forget, *columns),
+            "test": process_images(splits.test, *columns),
         },
         compute_metrics=classification_accuracy,
         preprocess_logits_for_metrics=most_likely_class,

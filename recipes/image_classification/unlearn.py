@@ -18,9 +18,9 @@ from recipe import check_trained_on
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from hf_invwnn import InvWNNUnlearner, UnlearningArguments
-from hf_invwnn.image_tensors import ImageTensors
 from hf_invwnn.metrics import judge_model, retraining_distance
 from hf_invwnn.predictor import load_predictor
+from hf_invwnn.processed_images import process_images
 from hf_invwnn.report import markdown_table, plot_curves, write_results
 from hf_invwnn.scenarios import UnlearningSplits
 from hf_invwnn.yaml_arguments import parse_yaml_and_flags
@@ -52,7 +52,7 @@ def main() -> None:
         check_trained_on("retrained", recipe.retrained, "retain", splits)
     processor = AutoImageProcessor.from_pretrained(recipe.model, backend="pil")
     tensors = {
-        name: ImageTensors.from_dataset(getattr(splits, name), processor, recipe.image_column, splits.label_column)
+        name: process_images(getattr(splits, name), processor, recipe.image_column, splits.label_column)
         for name in ("forget", "retain", "validation", "test")
         if len(getattr(splits, name))
     }

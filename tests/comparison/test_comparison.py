@@ -68,8 +68,37 @@ def test_every_method_is_tried_and_judged_with_every_seed(finished: tuple[Path, 
             assert {"eval_retain_accuracy", "eval_forget_clean_accuracy"} <= run["history"][-1].keys()
             assert max(point["step"] for point in run["history"]) <= 56
     for references in results["references"].values():
+        assert references["retrained"]["cost"]["memory"] is None or references["retrained"]["cost"]["memory"] >= 0
         assert references["pretrained"]["UA"] < 10 < references["retrained"]["UA"]
         assert references["retrained"]["cost"]["steps"] == 250
+
+
+def test_the_model_of_the_first_seed_is_kept_as_it_was_judged(finished: tuple[Path, dict[str, Any]]) -> None:
+    folder, results = finished
+    start = prepare_start(read_settings(config(folder)), 0)
+    assert sorted(path.name for path in (folder / "out" / "unlearned").iterdir()) == ["invwnn", "random_label"]
+    for name in ("invwnn", "random_label"):
+        model = AutoModelForImageClassification.from_pretrained(folder / "out" / "unlearned" / name)
+        judged = results["methods"][name]["seeds"]["0"]["judged"]
+        found = judge_model(model, start.tensors(("forget", "retain", "test")))
+        assert {key: found[key] for key in ("UA", "RA", "TA")} == pytest.approx(
+            {key: judged[key] for key in ("UA", "RA", "TA")}
+        )
+
+
+def test_snapshots_may_be_nearer_than_an_epoch(tmp_path: Path, finished: tuple[Path, dict[str, Any]]) -> None:
+    """D_f has 48 examples in batches of 12: an epoch is 4 steps, and a turn of 14 intervals of 2 steps takes 28."""
+    folder, _ = finished
+    shutil.copytree(folder / "out" / "starts", tmp_path / "out" / "starts")
+    changes = {
+        "methods": {"invwnn": {"learning_rate": [1e-4]}},
+        "seeds": [0],
+        "interval_steps": 2,
+        "unlearning": {"per_device_train_batch_size": 12, "use_cpu": True},
+    }
+    results = compare(read_settings(config(tmp_path, **changes)))
+    steps = [point["step"] for point in results["methods"]["invwnn"]["seeds"]["0"]["history"]]
+    assert steps == [0, 28, 56]
 
 
 def test_no_method_is_given_a_number_it_did_not_reach(finished: tuple[Path, dict[str, Any]]) -> None:
