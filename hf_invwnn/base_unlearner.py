@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 from transformers import Trainer
 from transformers.trainer_utils import TrainOutput, get_last_checkpoint
@@ -128,10 +129,11 @@ class Unlearner(Trainer):
         return self.unlearning.stop_reason
 
     def measure(self, splits: Sequence[str] | None = None) -> dict[str, float]:
-        """Evaluates the model as it is on the named evaluation sets, on all of them by default."""
+        """Evaluates the model as it is on the named evaluation sets, on all of them by default; draws nothing."""
         assert isinstance(self.eval_dataset, dict)
         names = self.eval_dataset if splits is None else splits
-        with self._keeping_control():
+        # A data loader takes a number from torch's generator; so a run does not depend on what is watched.
+        with self._keeping_control(), torch.random.fork_rng(devices=[]):
             return self.evaluate({name: self.eval_dataset[name] for name in names})
 
     def _report(self, point: dict[str, float]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -139,15 +139,26 @@ def _in_parallel(
             work(settings, job)
         return
     threads = max(1, torch.get_num_threads() // workers)
-    context, each = get_context("spawn"), 1 if fresh else None
-    with ProcessPoolExecutor(workers, mp_context=context, max_tasks_per_child=each) as pool:
-        waiting = [pool.submit(_in_worker, work, settings, job, threads) for job in jobs]
+    pool: Executor = ThreadPoolExecutor(workers) if fresh else _processes(workers)
+    with pool:
+        submit = _alone if fresh else _in_worker
+        waiting = [pool.submit(submit, work, settings, job, threads) for job in jobs]
         try:
             for done in tqdm(as_completed(waiting), total=len(waiting), desc=description):
                 done.result()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _processes(count: int) -> ProcessPoolExecutor:
+    return ProcessPoolExecutor(count, mp_context=get_context("spawn"))
+
+
+def _alone(work: Callable[..., None], settings: ComparisonSettings, job: Any, threads: int) -> None:
+    """One job in a process that ends with it."""
+    with _processes(1) as process:
+        process.submit(_in_worker, work, settings, job, threads).result()
 
 
 def _in_worker(work: Callable[..., None], settings: ComparisonSettings, job: Any, threads: int) -> None:

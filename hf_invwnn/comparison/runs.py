@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 
+from ..base_unlearner import Unlearner
 from ..baselines import find_method, make_unlearner
 from ..metrics import judge_model
 from ..metrics.judge import classify
@@ -69,7 +70,7 @@ def run_once(
     watched = {name: tensors[name] for name in tensors if name != "forget" and (watch is None or name in watch)}
     if "retain" in watched:
         watched["retain"] = _at_most(watched["retain"], len(tensors["test"]))
-    unlearner = _unlearner(settings, start, seed, method, setting, tensors, watched, min(100.0, stop_at))
+    unlearner = build_unlearner(settings, start, seed, method, setting, tensors, watched, min(100.0, stop_at))
     with peak_memory() as memory:
         began = time.perf_counter()
         unlearner.train()
@@ -99,7 +100,7 @@ def unlearned_folder(settings: ComparisonSettings, method: str) -> Path:
     return Path(settings.output_dir) / "unlearned" / method
 
 
-def _unlearner(
+def build_unlearner(
     settings: ComparisonSettings,
     start: Start,
     seed: int,
@@ -108,7 +109,17 @@ def _unlearner(
     tensors: Mapping[str, Any],
     watched: Mapping[str, Any],
     stop_at: float,
-) -> Any:
+) -> Unlearner:
+    """
+    The unlearner of a run.
+
+    Args:
+        settings ([`ComparisonSettings`]), start ([`Start`]), seed (`int`), method (`str`), setting (`dict`): As for
+            [`run_once`].
+        tensors (`dict[str, Dataset]`): Holds `"forget"`; `"retain"` is taken from it if the method needs it.
+        watched (`dict[str, Dataset]`): Sets to evaluate at every point, beside D_f.
+        stop_at (`float`): UA, in percent.
+    """
     own = own_parameters(method)
     known = {item.name for item in dataclasses.fields(UnlearningArguments)}
     arguments = {**_QUIET, **settings.unlearning, **{n: v for n, v in setting.items() if n in known and n not in own}}
@@ -188,4 +199,4 @@ def _accuracy(model: Any, dataset: Any) -> float:
     return float((logits.argmax(axis=1) == labels).mean())
 
 
-__all__ = ["BEYOND", "judge", "run_once", "unlearned_folder"]
+__all__ = ["BEYOND", "build_unlearner", "judge", "run_once", "unlearned_folder"]

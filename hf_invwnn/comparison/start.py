@@ -131,6 +131,7 @@ def _train(
 ) -> None:
     set_seed(seed)
     classes = number_of_classes(splits.train, splits.label_column)
+    model: Any
     processor, model = make_model(ModelArguments(**settings.model), classes)
     model.to(memory_format=torch.channels_last)  # half the time of a step of a small ResNet on a CPU
     working = target.with_name(target.name + ".part")

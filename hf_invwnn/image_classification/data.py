@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from datasets import Dataset, load_dataset
+from datasets import ClassLabel, Dataset, load_dataset
 
 from ..digits import digit_images
 
@@ -20,6 +20,8 @@ class DataArguments:
     image_column: str = field(default="image", metadata={"help": "Column of the images."})
     label_column: str = field(default="label", metadata={"help": "Column of the class ids."})
     augmentation: bool = field(default=False, metadata={"help": "Train on shifted crops and mirror images."})
+    test_split: str = field(default="test", metadata={"help": "Split of a Hub data set to test on."})
+    max_classes: int | None = field(default=None, metadata={"help": "Take only the first so many classes."})
     max_train_examples: int | None = field(default=None, metadata={"help": "Take only so many, drawn by the seed."})
     max_test_examples: int | None = field(default=None, metadata={"help": "Take only so many, drawn by the seed."})
 
@@ -33,7 +35,7 @@ def load_images(args: DataArguments, seed: int) -> tuple[Dataset, Dataset]:
         seed (`int`): Draws the examples where only some are taken.
 
     Raises:
-        ValueError: `dataset` looks like a folder, and there is none.
+        ValueError: `dataset` looks like a folder, and there is none; or `max_classes` is less than 2.
     """
     if args.dataset == "digits":
         train, test = digit_images()
@@ -43,8 +45,22 @@ def load_images(args: DataArguments, seed: int) -> tuple[Dataset, Dataset]:
     elif args.dataset.startswith((".", "/", "~")) or args.dataset.count("/") > 1:
         raise ValueError(f"`dataset`: there is no folder {args.dataset!r}; name one, or a Hub id.")
     else:
-        train, test = (load_dataset(args.dataset, split=split) for split in ("train", "test"))
+        train, test = (load_dataset(args.dataset, split=split) for split in ("train", args.test_split))
+    train, test = (_first_classes(dataset, args) for dataset in (train, test))
     return _at_most(train, args.max_train_examples, seed), _at_most(test, args.max_test_examples, seed)
+
+
+def _first_classes(dataset: Dataset, args: DataArguments) -> Dataset:
+    if args.max_classes is None:
+        return dataset
+    if args.max_classes < 2:
+        raise ValueError(f"`max_classes` must be at least 2, got {args.max_classes}.")
+    labels = np.asarray(dataset.with_format(None)[args.label_column][:])
+    feature = dataset.features[args.label_column]
+    kept = dataset.select(np.flatnonzero(labels < args.max_classes))
+    if isinstance(feature, ClassLabel):
+        kept = kept.cast_column(args.label_column, ClassLabel(names=feature.names[: args.max_classes]))
+    return kept
 
 
 def _at_most(dataset: Dataset, count: int | None, seed: int) -> Dataset:

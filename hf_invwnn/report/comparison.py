@@ -82,24 +82,20 @@ def cost_table(results: Mapping[str, Any]) -> str:
     rows = [["method", "steps", "seconds", "extra memory (MiB)"], ["---", "---:", "---:", "---:"]]
     retrained = [found["retrained"]["cost"] for found in results["references"].values() if "retrained" in found]
     if retrained:
-        rows.append(
-            ["retrained", *(f"{np.mean([cost[n] for cost in retrained]):.0f}" for n in ("steps", "seconds")), ""]
-        )
+        rows.append(["retrained", *_mean_cost(retrained)])
     for method in results["methods"].values():
         runs = list(method["seeds"].values())
         if any(run["judged"] is None for run in runs):
             rows.append([method["title"], NOT_REACHED, "", ""])
             continue
-        memory = [run["cost"]["memory"] for run in runs if run["cost"]["memory"] is not None]
-        rows.append(
-            [
-                method["title"],
-                f"{np.mean([run['cost']['steps'] for run in runs]):.0f}",
-                f"{np.mean([run['cost']['seconds'] for run in runs]):.0f}",
-                f"{np.mean(memory) / 2**20:.0f}" if memory else "",
-            ]
-        )
+        rows.append([method["title"], *_mean_cost([run["cost"] for run in runs])])
     return _markdown(rows)
+
+
+def _mean_cost(costs: Sequence[Mapping[str, Any]]) -> list[str]:
+    memory = [cost["memory"] for cost in costs if cost.get("memory") is not None]
+    means = [f"{np.mean([cost[name] for cost in costs]):.0f}" for name in ("steps", "seconds")]
+    return [*means, f"{np.mean(memory) / 2**20:.0f}" if memory else ""]
 
 
 def verdicts(results: Mapping[str, Any], method: str = "invwnn", metric: str = "TA") -> str:

@@ -105,6 +105,20 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bitwise(
     assert differing(expected, memorised) != []
 
 
+def test_a_run_does_not_depend_on_what_is_watched(
+    make: Make, memorised: dict[str, torch.Tensor], digits: Examples
+) -> None:
+    """Evaluations draw from no generator that random labels or the order of batches come from."""
+    ends = []
+    for watched in ({}, {"test": digits.part(500, 700), "held_out": digits.part(700, 900)}):
+        model = build_model("vit")
+        model.load_state_dict(memorised)
+        make("random_label", model, {"eval_dataset": watched}).train()
+        ends.append(copied(model))
+    assert differing(*ends) == []
+    assert differing(ends[0], memorised)
+
+
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.needs_retain])
 def test_without_retained_examples_a_method_that_needs_them_is_refused(
     name: str, memorised_vit: nn.Module, noisy: Examples, tmp_path: Path
