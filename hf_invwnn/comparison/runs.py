@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,8 @@ from .start import Start
 
 # How far beyond the last level a curve must go for the level to be read off.
 BEYOND = 2.0
+# Points of UA between two looks at the watched sets, which are larger than D_f.
+_APART = 2.5
 _QUIET = {
     "save_strategy": "no",
     "logging_strategy": "no",
@@ -51,7 +54,8 @@ def run_once(
         settings ([`ComparisonSettings`]): What is compared.
         start ([`Start`]), seed (`int`): Where it begins.
         method (`str`), setting (`dict`): What is run.
-        watch (`tuple[str, ...]`, *optional*): Sets to evaluate at every point, beside D_f; all by default. Of D_r as
+        watch (`tuple[str, ...]`, *optional*): Sets to evaluate along the way, beside D_f; by default all but the
+            validation set. Of D_r as
             many examples as there are in the test set.
         target_ua (`float`, *optional*): Stop exactly there and judge the model. By default the run goes on beyond the
             last level, and only its curve is kept.
@@ -67,10 +71,13 @@ def run_once(
     image_column = settings.data.get("image_column", "image")
     tensors = start.tensors(None if watch is None or target_ua is not None else ("forget", *watch), image_column)
     stop_at = max(settings.sweep_levels) + BEYOND if target_ua is None else target_ua
-    watched = {name: tensors[name] for name in tensors if name != "forget" and (watch is None or name in watch)}
+    # What a setting was chosen on says nothing new of it.
+    names = [name for name in tensors if name not in ("forget", "validation")] if watch is None else watch
+    watched = {name: tensors[name] for name in names}
     if "retain" in watched:
         watched["retain"] = _at_most(watched["retain"], len(tensors["test"]))
     unlearner = build_unlearner(settings, start, seed, method, setting, tensors, watched, min(100.0, stop_at))
+    _measure_sparsely(unlearner, tuple(watched), min(100.0, stop_at))
     with peak_memory() as memory:
         began = time.perf_counter()
         unlearner.train()
@@ -81,7 +88,7 @@ def run_once(
         "seed": seed,
         "target_ua": target_ua,
         "stopped": unlearner.stop_reason,
-        "history": unlearner.history,
+        "history": [point for point in unlearner.history if all(f"eval_{name}_accuracy" in point for name in watched)],
         "cost": {"steps": unlearner.history[-1]["step"], "seconds": seconds, "memory": memory.get("bytes")},
     }
     if target_ua is not None:
@@ -93,6 +100,24 @@ def run_once(
     path.parent.mkdir(parents=True, exist_ok=True)
     write_results(record, path)
     return record
+
+
+def _measure_sparsely(unlearner: Unlearner, watched: tuple[str, ...], stop_at: float) -> None:
+    """Looks at D_f after every turn, and at the watched sets where UA has moved or the end is near."""
+    measure, last = unlearner.unlearning.measure, -math.inf
+
+    def sparse(splits: Sequence[str] | None = None) -> dict[str, float]:
+        nonlocal last
+        if splits is not None or not watched:
+            return measure(splits)
+        metrics = measure(("forget",))
+        ua = 100 * (1 - metrics["eval_forget_accuracy"])
+        if abs(ua - last) >= _APART or ua >= stop_at - _APART:
+            last = ua
+            metrics |= measure(watched)
+        return metrics
+
+    unlearner.unlearning.measure = sparse
 
 
 def unlearned_folder(settings: ComparisonSettings, method: str) -> Path:
