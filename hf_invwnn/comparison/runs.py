@@ -55,8 +55,7 @@ def run_once(
         start ([`Start`]), seed (`int`): Where it begins.
         method (`str`), setting (`dict`): What is run.
         watch (`tuple[str, ...]`, *optional*): Sets to evaluate along the way, beside D_f; by default all but the
-            validation set. Of D_r as
-            many examples as there are in the test set.
+            validation set. Of D_r as many examples as there are in the test set.
         target_ua (`float`, *optional*): Stop exactly there and judge the model. By default the run goes on beyond the
             last level, and only its curve is kept.
 
@@ -77,7 +76,8 @@ def run_once(
     if "retain" in watched:
         watched["retain"] = _at_most(watched["retain"], len(tensors["test"]))
     unlearner = build_unlearner(settings, start, seed, method, setting, tensors, watched, min(100.0, stop_at))
-    _measure_sparsely(unlearner, tuple(watched), min(100.0, stop_at))
+    if not find_method(method).rewinds:  # its turns are long, and each is looked at
+        _measure_sparsely(unlearner, tuple(watched), min(100.0, stop_at))
     with peak_memory() as memory:
         began = time.perf_counter()
         unlearner.train()
