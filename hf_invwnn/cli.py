@@ -100,7 +100,7 @@ def _compare(options: argparse.Namespace) -> None:
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
     report = write_comparison(compare(settings, options.workers), settings.output_dir)
-    Console().print(report, markup=False)
+    Console().print(report, markup=False, soft_wrap=True)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
@@ -120,7 +120,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         margin=options.margin,
         max_relearning_steps=options.max_relearning_steps,
     )
-    Console().print(evaluation_table(results), markup=False)
+    Console().print(evaluation_table(results), markup=False, soft_wrap=True)
 
 
 def _convert_keras(options: argparse.Namespace) -> None:

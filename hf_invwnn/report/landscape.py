@@ -93,12 +93,16 @@ def plot_landscape(found: Landscape, path: str | os.PathLike, title: str = "") -
     axes = figure.subplots(1, len(found.values), squeeze=False)[0]
     for panel, (name, values) in zip(axes, found.values.items(), strict=True):
         # One hue from dark to light reads the same to every eye, and in print.
-        shade = panel.contourf(found.first, found.second, values, levels=12, cmap="cividis")
-        figure.colorbar(shade, ax=panel, label=f"accuracy on {name} (%)")
+        levels = np.linspace(values.min(), max(values.max(), values.min() + 1e-6), 13)
+        shade = panel.contourf(found.first, found.second, values, levels=levels, cmap="cividis")
+        figure.colorbar(shade, ax=panel, label=f"accuracy on {name} (%)", format="%.0f")
         for number, (method, points) in enumerate(found.paths.items()):
             colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
             panel.plot(*points.T, color="white", linewidth=3.2)
-            panel.plot(*points.T, color=colour, marker=marker, markersize=4, linewidth=1.4, label=method)
+            every = max(1, len(points) // 12)
+            panel.plot(
+                *points.T, color=colour, marker=marker, markevery=every, markersize=4, linewidth=1.4, label=method
+            )
         panel.plot(0, 0, marker="*", color="white", markeredgecolor="black", markersize=15, ls="", label="start")
         panel.set_xlabel("first principal component (distance in weights)")
         panel.set_ylabel("second principal component")
