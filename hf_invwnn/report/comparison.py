@@ -102,8 +102,8 @@ def verdicts(results: Mapping[str, Any], method: str = "invwnn", metric: str = "
     """
     Markdown: where a method wins, ties and loses against each other one, at the target UA.
 
-    Differences are paired by seed. A win or a loss is a mean difference of more than two standard errors; with one
-    seed nothing can be said but the difference.
+    Differences are paired by seed. A win or a loss is a mean difference whose 95 % interval (Student's t) leaves out 0;
+    a tie is what is neither, so with few seeds also what cannot be told. With one seed there is only the difference.
 
     Args:
         results (`dict`): What [`~hf_invwnn.comparison.compare`] returns.
@@ -128,9 +128,11 @@ def verdicts(results: Mapping[str, Any], method: str = "invwnn", metric: str = "
 def _verdict(differences: Sequence[float]) -> str:
     if len(differences) < 2:
         return "one seed"
+    from scipy.stats import t
+
     error = float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
     mean = float(np.mean(differences))
-    if abs(mean) <= 2 * error:
+    if abs(mean) <= t.ppf(0.975, len(differences) - 1) * error:
         return "ties"
     return "wins" if mean > 0 else "loses"
 
