@@ -102,8 +102,8 @@ def verdicts(results: Mapping[str, Any], method: str = "invwnn", metric: str = "
     """
     Markdown: where a method wins, ties and loses against each other one, at the target UA.
 
-    Differences are paired by seed. A win or a loss is a mean difference whose 95 % interval (Student's t) leaves out 0;
-    a tie is what is neither, so with few seeds also what cannot be told. With one seed there is only the difference.
+    Differences are paired by seed. A win or a loss is a mean difference whose 95 % interval (Student's t) leaves out
+    0; a tie is what is neither, so with few seeds also what cannot be told. One seed gives the difference alone.
 
     Args:
         results (`dict`): What [`~hf_invwnn.comparison.compare`] returns.
