@@ -71,7 +71,7 @@ def forget(digits: Examples) -> Examples:
         ({"train_dataset": []}, ["`train_dataset`", "`forget_dataset`"]),
         ({"model_init": build_model}, ["`model_init`", "`model`"]),
     ],
-    ids=lambda value: str(list(value.items()))[:50] if isinstance(value, dict) else "",
+    ids=lambda value: " ".join(value) if isinstance(value, dict) else "",
 )
 def test_an_argument_that_cannot_work(
     make_unlearner: Make, vit: nn.Module, forget: Examples, arguments: dict[str, Any], words: list[str]
