@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import Trainer
 from transformers.trainer_utils import TrainOutput, get_last_checkpoint
 from transformers.utils import logging
 
@@ -17,6 +16,7 @@ from .callbacks import UnlearningCallback
 from .checkpoint import DamagedCheckpoint, check_checkpoint
 from .inputs import check_evaluation_sets, check_forget_set, check_labels, check_not_empty, check_output_dir
 from .normalization import frozen_statistics
+from .recorded_trainer import RecordedTrainer
 from .stopping import StoppingRule, UATarget, UnseenLoss, UtilityFloor
 from .training_args import UnlearningArguments
 from .trajectory import select_parameters
@@ -25,7 +25,7 @@ from .trajectory import select_parameters
 logger = logging.get_logger(__name__)
 
 
-class Unlearner(Trainer):
+class Unlearner(RecordedTrainer):
     r"""
     A `Trainer` that measures after every turn, stops by rules, and goes back to the last good weights. Alone it
     fine-tunes; a method overrides `compute_loss` or `_make_callback`.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import time
 from collections.abc import Iterator
@@ -28,7 +29,9 @@ from .digits import digit_images
 from .image_tensors import ImageTensors
 from .inputs import check_output_dir
 from .metrics import judge_model
+from .metrics.judge import classify
 from .predictor import load_predictor
+from .private_files import example_results, keep_private
 from .progress import progress_bars, show_one_bar
 from .report import plot_curves, results_table, write_results
 from .scenarios import UnlearningSplits, label_noise
@@ -60,7 +63,8 @@ def run_demo(output_dir: str | os.PathLike, seed: int = 0, predictor: Any = None
     Trains on digits of which 20 % are mislabelled, retrains without those, unlearns from those alone, and compares.
 
     Args:
-        output_dir (`str` or `os.PathLike`): Gets `results.json`, `curves.png` and the unlearned model.
+        output_dir (`str` or `os.PathLike`): Gets `results.json`, `curves.png`, and the unlearned model with its record,
+            `unlearning.json`. What is needed to check the run later is kept in `_private`.
         seed (`int`, defaults to 0): Of the split, the noise and the training.
         predictor (*optional*): As in [`InvWNNUnlearner`], or `"linear"` for the task vector.
 
@@ -103,6 +107,7 @@ def _run(output_dir: Path, seed: int, predictor: Any, console: Console) -> dict[
     with progress_bars() as progress:
         model, seconds = _train(data.tensors["train"], output_dir, seed, progress, "train on everything")
         results["pretrained"] = {**judge_model(model, data.judged), "seconds": seconds}
+        original = copy.deepcopy(model)
         twin, seconds = _train(data.tensors["retain"], output_dir, seed, progress, "retrain without D_f")
         retrained = {**judge_model(twin, data.judged), "seconds": seconds}
         unlearner, seconds = _unlearn(model, data, output_dir, seed, predictor, progress)
@@ -112,12 +117,32 @@ def _run(output_dir: Path, seed: int, predictor: Any, console: Console) -> dict[
 
     unlearner.save_model()
     data.processor.save_pretrained(output_dir)
+    _record(unlearner, data, output_dir, results, {"before": original, "after": model, "oracle": twin})
     write_results(results, output_dir / "results.json")
     plot_curves(unlearner.history, output_dir / "curves.png", retrained, "Forgetting 20 % wrong labels, digits, ViT")
     console.print(results_table(results))
     console.print(f"Stopped: {unlearner.stop_reason}.")
-    console.print(f"Model, results.json and curves.png are in {output_dir}.")
+    console.print(f"Model, unlearning.json, results.json and curves.png are in {output_dir}.")
     return results
+
+
+def _record(
+    unlearner: InvWNNUnlearner, data: DemoData, output_dir: Path, results: dict[str, Any], models: dict[str, nn.Module]
+) -> None:
+    """What the run was, beside the model, and in a folder of its own what can check it and is nobody's business."""
+    outcomes = {name: classify(model, data.tensors["forget"], 512) for name, model in models.items()}
+    keep_private(
+        output_dir,
+        data.splits,
+        {name: (models[name], data.processor) for name in ("before", "oracle")},
+        example_results(data.splits.forget_indices, outcomes),
+    )
+    unlearner.save_record(
+        splits=data.splits,
+        metrics={"before": results["pretrained"], "after": results["unlearned"], "oracle": results["retrained"]},
+        oracle_used=False,
+        license="apache-2.0",
+    )
 
 
 def _prepare(seed: int) -> DemoData:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
@@ -196,6 +198,55 @@ class InvWNNModel(PreTrainedModel):
         model, info = loaded
         model._refuse_incomplete(info, str(pretrained_model_name_or_path))
         return (model, info) if with_loading_info else model
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        token: bool | str | None = None,
+        revision: str | None = None,
+        license: str | None = None,
+        trained_on: str | None = None,
+        skill: str | None = None,
+        **save_kwargs: Any,
+    ) -> str:
+        """
+        Uploads the predictor with a card, as one commit; see [`~hf_invwnn.sharing.push_folder`].
+
+        Args:
+            repo_id (`str`): `user/name`; made if there is none.
+            commit_message (`str`, *optional*), private (`bool`, *optional*), token (`str`, *optional*),
+                revision (`str`, *optional*): As for [`~hf_invwnn.sharing.push_folder`].
+            license (`str`, *optional*): For the card.
+            trained_on (`str`, *optional*), skill (`str`, *optional*): Markdown for the card: what it was trained on, and
+                a table of how well it predicts.
+            save_kwargs: Arguments of `save_pretrained`, such as `max_shard_size`.
+
+        Returns:
+            `str`: Address of the commit.
+
+        Raises:
+            PushError: It could not be done; nothing of it is visible.
+        """
+        from ..sharing import push_folder
+
+        with TemporaryDirectory() as folder:
+            self.save_pretrained(folder, **save_kwargs)
+            for name, text in (("trained_on.md", trained_on), ("skill.md", skill)):
+                if text is not None:
+                    Path(folder, name).write_text(text, encoding="utf-8")
+            commit = push_folder(
+                folder,
+                repo_id,
+                private=private,
+                revision=revision,
+                token=token if isinstance(token, str) else None,
+                commit_message=commit_message,
+                model={"license": license},
+            )
+        return str(commit.commit_url)
 
     def _refuse_incomplete(self, info: dict[str, Any], source: str) -> None:
         problems = {
