@@ -1,4 +1,4 @@
-"""The command line: `hf-invwnn` with `demo`, `compare`, `evaluate` and `convert-keras`."""
+"""The command line: `hf-invwnn` with `demo`, `compare`, `evaluate`, `convert-keras` and `push`."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_compare(commands)
     _add_evaluate(commands)
     _add_convert_keras(commands)
+    _add_push(commands)
     return parser
 
 
@@ -82,6 +83,22 @@ def _add_convert_keras(commands: argparse._SubParsersAction) -> None:
     convert.set_defaults(run=_convert_keras)
 
 
+def _add_push(commands: argparse._SubParsersAction) -> None:
+    summary = (
+        "Upload a finished run, a predictor, a pipeline or weight histories to the Hub, with a card, in one commit."
+    )
+    push = commands.add_parser("push", help=summary, description=summary)
+    push.add_argument("folder", metavar="FOLDER", help="what to upload; only files of an allow-list are read")
+    push.add_argument("repo", metavar="REPO", help="user/name; made if there is none")
+    push.add_argument("--private", action="store_true", help="make a private repository")
+    push.add_argument("--revision", metavar="BRANCH", help="branch to push to; made if there is none (default: main)")
+    push.add_argument("--publish-indices", action="store_true", help="upload the forget indices too")
+    push.add_argument("--license", metavar="ID", help="licence for the card, such as apache-2.0")
+    push.add_argument("--base-model", metavar="ID", help="Hub id of the model from before, for the card")
+    push.add_argument("--dataset", metavar="ID", action="append", help="Hub id of the training data, for the card")
+    push.set_defaults(run=_push)
+
+
 def _demo(options: argparse.Namespace) -> None:
     from .demo import run_demo
 
@@ -131,6 +148,20 @@ def _convert_keras(options: argparse.Namespace) -> None:
     model = convert_keras(options.conv, options.linear, options.bias)
     model.save_pretrained(options.output_dir)
     Console().print(f"The predictor is in {options.output_dir}.")
+
+
+def _push(options: argparse.Namespace) -> None:
+    from .sharing import push_folder
+
+    commit = push_folder(
+        options.folder,
+        options.repo,
+        private=options.private or None,
+        revision=options.revision,
+        publish_indices=options.publish_indices,
+        model={"license": options.license, "base_model": options.base_model, "datasets": options.dataset},
+    )
+    Console().print(f"Pushed: {commit.commit_url}", markup=False, soft_wrap=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -63,8 +63,8 @@ def run_demo(output_dir: str | os.PathLike, seed: int = 0, predictor: Any = None
     Trains on digits of which 20 % are mislabelled, retrains without those, unlearns from those alone, and compares.
 
     Args:
-        output_dir (`str` or `os.PathLike`): Gets `results.json`, `curves.png`, and the unlearned model with its record,
-            `unlearning.json`. What is needed to check the run later is kept in `_private`.
+        output_dir (`str` or `os.PathLike`): Gets `results.json`, `curves.png`, the unlearned model and its
+            record, `unlearning.json`. What is needed to check the run later is kept in `_private`.
         seed (`int`, defaults to 0): Of the split, the noise and the training.
         predictor (*optional*): As in [`InvWNNUnlearner`], or `"linear"` for the task vector.
 

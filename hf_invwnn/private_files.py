@@ -46,8 +46,8 @@ def keep_private(
     Args:
         run (`str` or `os.PathLike`): The folder of the run.
         splits ([`UnlearningSplits`], *optional*): Who was to be forgotten.
-        models (`dict[str, Sequence]`, *optional*): For `"before"` and `"oracle"`, what has a `save_pretrained`: the model
-            and its image processor.
+        models (`dict[str, Sequence]`, *optional*): For `"before"` and `"oracle"`, what has a `save_pretrained`: the
+            model and its image processor.
         per_example (`dict[str, list]`, *optional*): Columns with one entry for each forgotten example.
     """
     folder = private_folder(run)
@@ -72,9 +72,7 @@ def keep_private(
     write_results(hash_files(folder, names), folder / HASHES)
 
 
-def example_results(
-    rows: Sequence[int], models: Mapping[str, tuple[Any, Any]]
-) -> dict[str, list[int] | list[float]]:
+def example_results(rows: Sequence[int], models: Mapping[str, tuple[Any, Any]]) -> dict[str, list[int] | list[float]]:
     """
     What each model says of each forgotten example, as columns.
 
@@ -117,4 +115,13 @@ def private_hashes(run: str | os.PathLike) -> dict[str, str]:
     return found
 
 
-__all__ = ["PER_EXAMPLE", "PRIVATE", "SALT", "SPLITS", "example_results", "keep_private", "private_folder", "private_hashes"]
+__all__ = [
+    "PER_EXAMPLE",
+    "PRIVATE",
+    "SALT",
+    "SPLITS",
+    "example_results",
+    "keep_private",
+    "private_folder",
+    "private_hashes",
+]

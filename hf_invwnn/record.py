@@ -155,7 +155,7 @@ def read_record(folder: str | os.PathLike) -> dict[str, Any]:
     path = Path(folder) / RECORD_NAME
     if not path.is_file():
         raise FileNotFoundError(
-            f"`{os.fspath(folder)}` is no finished run: it has no {RECORD_NAME}. `save_model` writes one after `train`."
+            f"`{os.fspath(folder)}` is no finished run: it has no {RECORD_NAME}; `save_model` writes it after `train`."
         )
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
@@ -164,9 +164,10 @@ def read_record(folder: str | os.PathLike) -> dict[str, Any]:
     if not isinstance(record, dict):
         raise ValueError(f"`{path}` must hold a JSON object, got `{type(record).__name__}`.")
     if record.get("format_version") != RECORD_VERSION:
+        wrote = (record.get("versions") or {}).get("hf-invwnn", "unknown")
         raise ValueError(
             f"`{path}` has format_version {record.get('format_version')!r}, this version of hf-invwnn reads "
-            f"{RECORD_VERSION}; use the version that wrote it ({(record.get('versions') or {}).get('hf-invwnn', '?')})."
+            f"{RECORD_VERSION}; use the version that wrote it ({wrote})."
         )
     if missing := [key for key in RECORD_KEYS if key not in record]:
         raise ValueError(f"`{path}` lacks {', '.join(missing)}; it was cut or edited.")
@@ -174,9 +175,7 @@ def read_record(folder: str | os.PathLike) -> dict[str, Any]:
 
 
 def publishable(record: Mapping[str, Any]) -> dict[str, Any]:
-    """
-    What a push sends of a record: the parts that [`make_record`] writes, whatever else somebody put beside them.
-    """
+    """What a push sends of a record: the parts that [`make_record`] writes, and nothing put beside them."""
     kept = {key: record[key] for key in RECORD_KEYS}
     return {**kept, "forget": {key: record["forget"].get(key) for key in FORGET_KEYS}}
 

@@ -29,6 +29,7 @@ class RecordedTrainer(Trainer):
 
     unlearning: Any
     predictor: Any = None
+    hub_model_id: Any
 
     def save_model(self, output_dir: str | None = None, _internal_call: bool = False) -> None:
         """Saves as the Trainer does, and beside the model of a finished run its record."""
@@ -96,7 +97,9 @@ class RecordedTrainer(Trainer):
         sets = self.eval_dataset if isinstance(self.eval_dataset, dict) else {}
         counts = {name: len(dataset) for name, dataset in sets.items() if isinstance(dataset, Sized)}
         described = splits.summary() if splits is not None else {}
-        safe = self.args.target_ua is None and all(type(rule).__module__.startswith("hf_invwnn.") for rule in rules)
+        safe = getattr(self.args, "target_ua", None) is None and all(
+            type(rule).__module__.startswith("hf_invwnn.") for rule in rules
+        )
         last = history[-1] if history else {}
         return make_record(
             method=method_title(self),
@@ -137,7 +140,7 @@ class RecordedTrainer(Trainer):
         check_repo_id(self.hub_model_id)
         self.push_in_progress = None
 
-    def push_to_hub(
+    def push_to_hub(  # type: ignore[override]
         self,
         commit_message: str | None = "End of unlearning",
         blocking: bool = True,

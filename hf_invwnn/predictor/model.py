@@ -199,7 +199,7 @@ class InvWNNModel(PreTrainedModel):
         model._refuse_incomplete(info, str(pretrained_model_name_or_path))
         return (model, info) if with_loading_info else model
 
-    def push_to_hub(
+    def push_to_hub(  # type: ignore[override]
         self,
         repo_id: str,
         *,
@@ -220,8 +220,8 @@ class InvWNNModel(PreTrainedModel):
             commit_message (`str`, *optional*), private (`bool`, *optional*), token (`str`, *optional*),
                 revision (`str`, *optional*): As for [`~hf_invwnn.sharing.push_folder`].
             license (`str`, *optional*): For the card.
-            trained_on (`str`, *optional*), skill (`str`, *optional*): Markdown for the card: what it was trained on, and
-                a table of how well it predicts.
+            trained_on (`str`, *optional*), skill (`str`, *optional*): Markdown for the card: what it was trained on,
+                and a table of how well it predicts.
             save_kwargs: Arguments of `save_pretrained`, such as `max_shard_size`.
 
         Returns:

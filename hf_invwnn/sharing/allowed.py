@@ -20,7 +20,7 @@ _MODEL = re.compile(
     rf"""(
     config\.json | generation_config\.json | model{_SHARD} | model\.safetensors\.index(\.[a-z0-9]+)?\.json
     | adapter_config\.json | adapter_model\.safetensors
-    | preprocessor_config\.json | processor_config\.json | image_processor_config\.json | video_preprocessor_config\.json
+    | preprocessor_config\.json | processor_config\.json | image_processor_config\.json
     | tokenizer\.json | tokenizer_config\.json | tokenizer\.model | special_tokens_map\.json | added_tokens\.json
     | vocab\.json | vocab\.txt | merges\.txt | spiece\.model | sentencepiece\.bpe\.model | chat_template\.jinja
     )""",

@@ -27,9 +27,33 @@ _ORACLE_USED = {
     False: "was not used to choose where to stop.",
     None: "may have been used to choose where to stop; the run does not say.",
 }
-_OUR_ARGUMENTS = ("num_", "snapshot", "warmup_intervals", "residual_scale", "tracked", "freeze", "reset_optimizer")
-_OUR_ARGUMENTS += ("trajectory", "target_ua", "ua_tolerance", "stop_at", "min_utility", "utility", "max_forget", "seed")
-_OUR_ARGUMENTS += ("max_seconds", "learning_rate", "optim", "per_device_train", "gradient_acc", "lr_sched", "max_grad")
+# What names of the method's own arguments, and of the optimizer's that matter as much, begin with.
+_TELLING = tuple(
+    [
+        "num_",
+        "snapshot",
+        "warmup_intervals",
+        "residual_scale",
+        "tracked",
+        "freeze",
+        "reset_optimizer",
+        "trajectory",
+        "target_ua",
+        "ua_tolerance",
+        "stop_at",
+        "min_utility",
+        "utility",
+        "max_forget",
+        "max_seconds",
+        "seed",
+        "learning_rate",
+        "lr_sched",
+        "optim",
+        "per_device_train",
+        "gradient_acc",
+        "max_grad",
+    ]
+)
 
 
 def unlearned_card(record: Mapping[str, Any], repo_id: str, pipeline_class: str | None = None) -> ModelCard:
@@ -147,7 +171,9 @@ def merged(existing: str | None, card: RepoCard) -> str:
     section = _between(card.text)
     begin, end = old.text.find(BEGIN), old.text.find(END)
     if (begin < 0) != (end < 0) or end < begin:
-        raise ValueError(f"The card that is there has only one of the markers `{BEGIN}` and `{END}`; set both or none.")
+        raise ValueError(
+            f"The card that is there has only one of the markers `{BEGIN}` and `{END}`; set both or none."
+        )
     if begin < 0:
         text = f"{old.text.rstrip()}\n\n{section}\n"
     else:
@@ -174,7 +200,7 @@ def _environment() -> Any:
 
 
 def _rendered(template: str, **values: Any) -> str:
-    source = files("hf_invwnn").joinpath("templates", template).read_text(encoding="utf-8")
+    source = files("hf_invwnn").joinpath("templates").joinpath(template).read_text(encoding="utf-8")
     return _environment().from_string(source).render(**values)
 
 
@@ -250,7 +276,7 @@ def _predictor(predictor: Mapping[str, Any] | None) -> str | None:
 
 
 def _telling(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in arguments.items() if name.startswith(_OUR_ARGUMENTS)}
+    return {name: value for name, value in arguments.items() if name.startswith(_TELLING)}
 
 
 def _yaml(values: Mapping[str, Any]) -> str:

@@ -70,7 +70,7 @@ def contents_of(
     if any(root.glob("*.parquet")):
         return _histories(root, repo_id, said.get("license"))
     raise FileNotFoundError(
-        f"`{root}` holds neither a finished run ({RECORD_NAME}), nor a predictor (config.json of model_type 'invwnn'), "
+        f"`{root}` holds neither a finished run ({RECORD_NAME}), nor a predictor (model_type 'invwnn' in config.json), "
         "nor weight histories (*.parquet); there is nothing to push."
     )
 

@@ -78,7 +78,9 @@ def check_repo_id(repo_id: str) -> None:
     except HFValidationError:
         whole = False
     if not whole:
-        raise WrongRepository(f"`{repo_id}` is no name of a repository; it must be `user/name`, such as `ada/my-model`.")
+        raise WrongRepository(
+            f"`{repo_id}` is no name of a repository; it must be `user/name`, such as `ada/my-model`."
+        )
 
 
 def find_token(token: str | None = None) -> str:

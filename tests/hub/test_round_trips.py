@@ -1,0 +1,180 @@
+"""What is pushed can be loaded again, bit for bit, from where it was pushed to."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import torch
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+from helpers import build_predictor
+from safetensors.torch import save_file
+from transformers import AutoModelForImageClassification
+
+from hf_invwnn.histories import RunSpec
+from hf_invwnn.histories.rows import history_dataset
+from hf_invwnn.record import hash_files, make_record, write_record
+from hf_invwnn.sharing import model_files
+
+
+def a_pipeline(folder: Path) -> None:
+    """An unlearned DDPM pipeline as a diffusion run leaves it: the pipeline and its record."""
+    torch.manual_seed(0)
+    unet = UNet2DModel(
+        sample_size=8,
+        in_channels=1,
+        out_channels=1,
+        block_out_channels=(8, 8),
+        down_block_types=("DownBlock2D", "DownBlock2D"),
+        up_block_types=("UpBlock2D", "UpBlock2D"),
+        layers_per_block=1,
+        norm_num_groups=4,
+    )
+    DDPMPipeline(unet, DDPMScheduler(num_train_timesteps=10)).save_pretrained(folder)
+    record = make_record(
+        method="InvWNN",
+        arguments={"num_rewinds": 3},
+        forget={"count": 5, "sha256": "0" * 64},
+        counts={"forget": 5},
+        stopping={"rules": [], "reason": "all 3 rewinds are done", "oracle_used": False},
+        metrics={"before": None, "after": None, "oracle": None},
+        cost={"forget_steps": 30, "rewinds": 3, "seconds": 1.0},
+        files=hash_files(folder, model_files(folder)),
+    )
+    write_record(record, folder)
+
+
+def some_histories(folder: Path) -> None:
+    spec = RunSpec("digits", "mlp")
+    model = torch.nn.Linear(3, 2)
+    histories = {name: torch.randn(2, 5).numpy() for name in ("weight", "bias")}
+    folder.mkdir()
+    for seed in range(2):
+        history_dataset(spec, model, histories).to_parquet(folder / f"run_{seed}.parquet")
+
+
+ROUND_TRIP = """
+import torch
+from datasets import Dataset, load_dataset
+from diffusers import DiffusionPipeline
+from transformers import AutoImageProcessor, AutoModelForImageClassification
+from huggingface_hub import DatasetCard, HfApi, ModelCard
+from safetensors.torch import load_file
+from hf_invwnn import InvWNNModel
+from hf_invwnn.cli import main
+
+def same(model, path):
+    mine, theirs = model.state_dict(), load_file(path)
+    return mine.keys() == theirs.keys() and all(torch.equal(mine[name], theirs[name]) for name in mine)
+
+predictor = InvWNNModel.from_pretrained(folder + "/predictor")
+predictor.push_to_hub(names["predictor"], private=True, trained_on="Ten runs.", skill="| L1 |", license="mit")
+predictor.push_to_hub(names["predictor"], revision="second")
+found["codes"] = [main(["push", folder + "/" + kind, names[kind]]) for kind in ("run", "pipeline", "histories")]
+found["same"] = {
+    "predictor": same(InvWNNModel.from_pretrained(names["predictor"]), folder + "/predictor/model.safetensors"),
+    "revision": same(InvWNNModel.from_pretrained(names["predictor"], revision="second"),
+                     folder + "/predictor/model.safetensors"),
+    "run": same(AutoModelForImageClassification.from_pretrained(names["run"]), saved),
+    "pipeline": same(DiffusionPipeline.from_pretrained(names["pipeline"]).unet,
+                     folder + "/pipeline/unet/diffusion_pytorch_model.safetensors"),
+}
+AutoImageProcessor.from_pretrained(names["run"])
+loaded = load_dataset(names["histories"], split="train")
+local = Dataset.from_parquet([folder + f"/histories/run_{seed}.parquet" for seed in range(2)])
+found["rows"] = loaded.to_list() == local.to_list() and len(loaded)
+api = HfApi()
+found["private"] = {kind: api.repo_info(names[kind]).private for kind in ("predictor", "run")}
+found["cards"] = {}
+for kind in ("predictor", "run", "pipeline", "histories"):
+    card = (DatasetCard if kind == "histories" else ModelCard).load(names[kind])
+    card.validate()
+    found["cards"][kind] = {"data": card.data.to_dict(), "text": card.text}
+"""
+
+
+def test_predictor_classifier_pipeline_and_dataset_come_back_bit_for_bit(hub, client, finished_run, tmp_path) -> None:
+    """And their cards pass the Hub's validation, with the metadata that is known."""
+    build_predictor().save_pretrained(tmp_path / "predictor")
+    a_pipeline(tmp_path / "pipeline")
+    some_histories(tmp_path / "histories")
+    shutil.copytree(finished_run, tmp_path / "run")
+    # `save_pretrained` writes a ViT's layers under other names than its modules have; so what was loaded is compared.
+    model = AutoModelForImageClassification.from_pretrained(tmp_path / "run")
+    save_file({name: value.contiguous() for name, value in model.state_dict().items()}, tmp_path / "saved.safetensors")
+    names = {kind: hub.name() for kind in ("predictor", "run", "pipeline", "histories")}
+    found = client(ROUND_TRIP, names=names, folder=str(tmp_path), saved=str(tmp_path / "saved.safetensors"))
+    assert found["codes"] == [0, 0, 0], found["output"]
+    assert found["same"] == {"predictor": True, "revision": True, "run": True, "pipeline": True}
+    assert found["rows"] == 8, "two files of two weights for each of two parameters"
+    assert found["private"] == {"predictor": True, "run": False}
+
+    cards = {kind: card["data"] for kind, card in found["cards"].items()}
+    assert {kind: card["license"] for kind, card in cards.items()} == {
+        "predictor": "mit",
+        "run": "apache-2.0",
+        "pipeline": "unknown",
+        "histories": "unknown",
+    }
+    assert (cards["run"]["library_name"], cards["pipeline"]["library_name"]) == ("transformers", "diffusers")
+    record = json.loads((finished_run / "unlearning.json").read_text())
+    published = {
+        metric["name"]: metric["value"]
+        for result in cards["run"]["model-index"][0]["results"]
+        for metric in result["metrics"]
+    }
+    for when in ("before", "after"):
+        for metric in ("RA", "UA", "TA", "MIA"):
+            assert published[f"{metric} {when} unlearning"] == round(record["metrics"][when][metric], 4)
+    text = found["cards"]["run"]["text"]
+    for said in (record["forget"]["sha256"], "num_rewinds: 2", "was not used", "no legal guarantee", "6 of its"):
+        assert said in text
+    assert "Ten runs." in found["cards"]["predictor"]["text"] and "| L1 |" in found["cards"]["predictor"]["text"]
+
+
+TRAINING = """
+import torch
+from helpers import Examples, build_model, build_unlearner
+from huggingface_hub import HfApi
+from safetensors.torch import load_file
+from hf_invwnn.sharing import PushError
+
+torch.manual_seed(0)
+forget = Examples(pixel_values=torch.randn(8, 1, 8, 8), labels=torch.arange(8))
+options = dict(output_dir=folder, push_to_hub=True, hub_model_id=name, num_snapshots=2, num_rewinds=1)
+unlearner = build_unlearner(build_model("vit"), forget, **options, save_strategy="epoch")
+api = HfApi()
+found["before"] = api.repo_exists(name)
+unlearner.train()
+found["trained"] = api.repo_exists(name)
+unlearner.save_model()
+found["files"] = api.list_repo_files(name)
+unlearner.push_to_hub(license="mit")
+found["card"] = open(api.hf_hub_download(name, "README.md")).read()
+try:
+    build_unlearner(build_model("vit"), forget, **{**options, "hub_model_id": "no-user"})
+except PushError as error:
+    found["refused"] = str(error)
+"""
+
+
+def test_an_unlearner_pushes_what_it_saved_and_nothing_before(hub, client, tmp_path) -> None:
+    """With `push_to_hub=True`: no repository before the end, and no checkpoint in it then."""
+    tests = str(Path(__file__).parents[1])
+    name = hub.name()
+    code = f"import sys; sys.path.insert(0, {tests!r})\n" + TRAINING
+    found = client(code, folder=str(tmp_path / "out"), name=name)
+    assert (found["before"], found["trained"]) == (False, False)
+    assert sorted(found["files"]) == [
+        ".gitattributes",
+        "README.md",
+        "config.json",
+        "model.safetensors",
+        "unlearning.json",
+    ]
+    assert list((tmp_path / "out").glob("checkpoint-*")), "there was nothing to leave out"
+    assert "license: mit" in found["card"] and "all 1 rewinds are done" in found["card"]
+    assert "`no-user` is no name of a repository" in found["refused"]
+    assert sys.executable not in found["card"] and str(tmp_path) not in found["card"]
