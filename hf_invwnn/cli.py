@@ -1,4 +1,5 @@
-"""The command line: `hf-invwnn` with `demo`, `compare`, `evaluate`, `convert-keras` and `push`."""
+"""The command line: `hf-invwnn` with `demo`, `compare`, `evaluate`, `convert-keras`, `push`, `report`
+and `verify`."""
 
 from __future__ import annotations
 
@@ -12,6 +13,7 @@ from rich.console import Console
 
 
 EXIT_BAD_INPUT = 2
+EXIT_MISMATCH = 1
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -28,6 +30,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add_evaluate(commands)
     _add_convert_keras(commands)
     _add_push(commands)
+    _add_report(commands)
+    _add_verify(commands)
     return parser
 
 
@@ -99,6 +103,26 @@ def _add_push(commands: argparse._SubParsersAction) -> None:
     push.set_defaults(run=_push)
 
 
+def _add_report(commands: argparse._SubParsersAction) -> None:
+    summary = "Write one page about a finished run, to show to whoever asked for it, and the same as JSON beside it."
+    report = commands.add_parser("report", help=summary, description=summary)
+    report.add_argument("run_folder", metavar="RUN", help="folder of a finished run")
+    report.add_argument(
+        "--html", required=True, metavar="FILE", help="the page; it needs no network and no other file"
+    )
+    report.add_argument("--show-ids", action="store_true", help="show rows of the training set in place of hashes")
+    report.set_defaults(run=_report)
+
+
+def _add_verify(commands: argparse._SubParsersAction) -> None:
+    summary = "Compute the hashes and metrics of a run again; say what does not match its record, with exit code 1."
+    verify = commands.add_parser("verify", help=summary, description=summary)
+    verify.add_argument("run_folder", metavar="RUN", help="folder of a finished run")
+    verify.add_argument("--tolerance", type=float, default=0.01, help="points by which a metric may differ")
+    verify.add_argument("--image_column", default="image", help="column of the images in the splits")
+    verify.set_defaults(run=_verify)
+
+
 def _demo(options: argparse.Namespace) -> None:
     from .demo import run_demo
 
@@ -164,6 +188,31 @@ def _push(options: argparse.Namespace) -> None:
     Console().print(f"Pushed: {commit.commit_url}", markup=False, soft_wrap=True)
 
 
+def _report(options: argparse.Namespace) -> None:
+    from .report.run_report import write_report
+
+    write_report(options.run_folder, options.html, show_ids=options.show_ids)
+    Console().print(f"The report is in {options.html}.", markup=False, soft_wrap=True)
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from transformers.utils import logging as transformers_logging
+
+    from .verification import verify_run
+
+    transformers_logging.disable_progress_bar()
+    findings = verify_run(options.run_folder, options.tolerance, options.image_column)
+    console = Console()
+    for finding in findings:
+        if finding.matches is not True:
+            said = "not checked" if finding.matches is None else "does not match"
+            line = f"{finding.what}: {said}. Recorded: {finding.recorded}. Found: {finding.found}."
+            console.print(line, markup=False, soft_wrap=True, highlight=False)
+    counted = {state: sum(finding.matches is state for finding in findings) for state in (True, False, None)}
+    console.print(f"{counted[True]} match, {counted[False]} do not, {counted[None]} could not be checked.")
+    return EXIT_MISMATCH if counted[False] else 0
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """
     Runs one command.
@@ -172,19 +221,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments (`Sequence[str]`, *optional*): The words after `hf-invwnn`; those of the process by default.
 
     Returns:
-        `int`: 0, or 2 after bad input and 130 after ctrl-C, with a message on the standard error.
+        `int`: 0; 1 where `verify` found a mismatch; 2 after bad input and 130 after ctrl-C, with a message on the
+        standard error.
     """
     options = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     try:
-        options.run(options)
+        return options.run(options) or 0
     except (ValueError, FileNotFoundError, ImportError) as error:
         sys.stderr.write(f"hf-invwnn {options.command}: {error}\n")
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         sys.stderr.write(f"hf-invwnn {options.command}: interrupted\n")
         return 130
-    return 0
 
 
 if __name__ == "__main__":

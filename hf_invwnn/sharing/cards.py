@@ -27,32 +27,11 @@ _ORACLE_USED = {
     False: "was not used to choose where to stop.",
     None: "may have been used to choose where to stop; the run does not say.",
 }
-# What names of the method's own arguments, and of the optimizer's that matter as much, begin with.
-_TELLING = tuple(
-    [
-        "num_",
-        "snapshot",
-        "warmup_intervals",
-        "residual_scale",
-        "tracked",
-        "freeze",
-        "reset_optimizer",
-        "trajectory",
-        "target_ua",
-        "ua_tolerance",
-        "stop_at",
-        "min_utility",
-        "utility",
-        "max_forget",
-        "max_seconds",
-        "seed",
-        "learning_rate",
-        "lr_sched",
-        "optim",
-        "per_device_train",
-        "gradient_acc",
-        "max_grad",
-    ]
+# What names of the method's own arguments begin with, and of those of the optimizer that matter as much.
+_TELLING = (
+    *("num_", "snapshot", "warmup_intervals", "residual_scale", "tracked", "freeze", "reset_optimizer", "trajectory"),
+    *("target_ua", "ua_tolerance", "stop_at", "min_utility", "utility", "max_forget", "max_seconds", "seed"),
+    *("learning_rate", "lr_sched", "optim", "per_device_train", "gradient_acc", "max_grad"),
 )
 
 

@@ -70,8 +70,8 @@ def contents_of(
     if any(root.glob("*.parquet")):
         return _histories(root, repo_id, said.get("license"))
     raise FileNotFoundError(
-        f"`{root}` holds neither a finished run ({RECORD_NAME}), nor a predictor (model_type 'invwnn' in config.json), "
-        "nor weight histories (*.parquet); there is nothing to push."
+        f"`{root}` holds neither a finished run ({RECORD_NAME}), nor a predictor (a config.json of model_type "
+        "'invwnn'), nor weight histories (*.parquet); there is nothing to push."
     )
 
 

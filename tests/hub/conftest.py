@@ -1,4 +1,4 @@
-"""A Hub on the loopback address, clients in processes of their own, and a finished run to push."""
+"""A Hub on the loopback address, and clients in processes of their own."""
 
 from __future__ import annotations
 
@@ -13,21 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from datasets import ClassLabel, Dataset, Features, Image, Value
-from helpers import build_unlearner
+from finished_runs import finished_run, marked_splits  # noqa: F401
 from server import Hub, start
-from sklearn.datasets import load_digits
-from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
-
-from hf_invwnn.image_tensors import ImageTensors
-from hf_invwnn.metrics import judge_model
-from hf_invwnn.metrics.judge import classify
-from hf_invwnn.private_files import example_results, keep_private
-from hf_invwnn.scenarios import UnlearningSplits
-
-
-MARK = "MARKED-photo-of-alice"
-FORGET = (3, 17, 29, 41, 58, 71)
 
 
 @dataclass
@@ -111,69 +98,3 @@ def client(hub: TestHub, tmp_path: Path) -> Client:
         return {**json.loads(result.read_text()), "output": ended.stdout + ended.stderr}
 
     return run
-
-
-@pytest.fixture(scope="session")
-def marked_splits() -> UnlearningSplits:
-    """120 digits with file names; those to forget are named after a person."""
-    digits = load_digits()
-    rows = range(120)
-    names = [f"{MARK}-{row:04d}.png" if row in FORGET else f"digit-{row:04d}.png" for row in rows]
-    features = Features({"image": Image(), "label": ClassLabel(num_classes=10), "file_name": Value("string")})
-    images = [(digits.images[row] * 15).astype("uint8") for row in range(200)]
-    train = {"image": images[:120], "label": digits.target[:120].tolist(), "file_name": names}
-    test = {"image": images[120:], "label": digits.target[120:200].tolist(), "file_name": ["digit.png"] * 80}
-    datasets = [Dataset.from_dict(columns, features=features) for columns in (train, test)]
-    return UnlearningSplits.from_indices(
-        datasets[0],
-        FORGET,
-        validation=datasets[1].select([]),
-        test=datasets[1],
-        scenario="given_indices",
-        settings={"who": MARK},
-    )
-
-
-@pytest.fixture(scope="session")
-def finished_run(marked_splits: UnlearningSplits, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of an unlearner, saved with all that belongs to it, and with checkpoints."""
-    folder = tmp_path_factory.mktemp("finished") / "run"
-    processor = ViTImageProcessorPil(size={"height": 8, "width": 8})
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    config = ViTConfig(image_size=8, patch_size=4, **sizes)
-    config.num_labels = 10
-    models = {name: ViTForImageClassification(config).eval() for name in ("before", "after", "oracle")}
-    models["after"].load_state_dict(models["before"].state_dict())
-    sets = {
-        name: ImageTensors.from_dataset(getattr(marked_splits, name), processor)
-        for name in ("forget", "retain", "test")
-    }
-    unlearner = build_unlearner(
-        models["after"],
-        sets["forget"],
-        output_dir=str(folder),
-        eval_dataset={"test": sets["test"]},
-        num_rewinds=2,
-        num_snapshots=3,
-        learning_rate=1e-2,
-        save_strategy="steps",
-        save_steps=2,
-        disable_tqdm=True,
-    )
-    unlearner.train()
-    unlearner.save_model()
-    processor.save_pretrained(folder)
-    outcomes = {name: classify(model, sets["forget"]) for name, model in models.items()}
-    keep_private(
-        folder,
-        marked_splits,
-        {name: (models[name], processor) for name in ("before", "oracle")},
-        example_results(marked_splits.forget_indices, outcomes),
-    )
-    unlearner.save_record(
-        splits=marked_splits,
-        metrics={name: judge_model(model, sets) for name, model in models.items()},
-        oracle_used=False,
-        license="apache-2.0",
-    )
-    return folder

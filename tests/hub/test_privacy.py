@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import FORGET, MARK
+from finished_runs import FORGET, MARK
 from safetensors.torch import save_file
 
 from hf_invwnn.image_tensors import ImageTensors
