@@ -3,8 +3,9 @@
     accelerate launch recipes/image_classification/unlearn.py \\
         --config recipes/image_classification/configs/digits_vit_unlearn.yaml
 
-Writes the unlearned model, `results.json`, `results.md` and `curves.png` to the output directory. The retain and the
-test set are only watched, for the table and the picture; what is learned from is the forget set alone.
+Writes the unlearned model with its record, `results.json`, `results.md` and `curves.png` to the output directory, and
+into `_private` there what `hf-invwnn verify` and `hf-invwnn report` need. The retain and the test set are only watched,
+for the table and the picture; what is learned from is the forget set alone.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from hf_invwnn import InvWNNUnlearner, UnlearningArguments
 from hf_invwnn.metrics import judge_model, retraining_distance
+from hf_invwnn.metrics.judge import classify
 from hf_invwnn.predictor import load_predictor
+from hf_invwnn.private_files import example_results, keep_private
 from hf_invwnn.processed_images import process_images
 from hf_invwnn.report import markdown_table, plot_curves, write_results
 from hf_invwnn.scenarios import UnlearningSplits
@@ -76,13 +79,20 @@ def main() -> None:
     output_dir = Path(str(args.output_dir))
     processor.save_pretrained(output_dir)
     results["unlearned"] = {**judge_model(model, judged), "seconds": seconds}
+    models = {"before": load_model(recipe.model).to(args.device), "after": model}
     if recipe.retrained is not None:
-        results["retrained"] = judge_model(load_model(recipe.retrained).to(args.device), judged)
+        models["oracle"] = load_model(recipe.retrained).to(args.device)
+        results["retrained"] = judge_model(models["oracle"], judged)
         metrics = ("UA", "RA", "TA", "MIA")
         results["distance"] = retraining_distance(
             [results["unlearned"][name] for name in metrics], [results["retrained"][name] for name in metrics], metrics
         )
     results |= {"history": unlearner.history, "stopped": unlearner.stop_reason, "splits": splits.summary()}
+    outcomes = {name: classify(found, tensors["forget"]) for name, found in models.items()}
+    kept = {name: (found, processor) for name, found in models.items() if name != "after"}
+    keep_private(output_dir, splits, kept, example_results(splits.forget_indices, outcomes))
+    measured = {"before": results["pretrained"], "after": results["unlearned"], "oracle": results.get("retrained")}
+    unlearner.save_record(splits=splits, metrics=measured)
     write_results(results, output_dir / "results.json")
     (output_dir / "results.md").write_text(markdown_table(results) + "\n")
     plot_curves(unlearner.history, output_dir / "curves.png", results.get("retrained"), title=splits.scenario)
