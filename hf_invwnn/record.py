@@ -109,6 +109,8 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
+    if isinstance(value, str) and os.path.isabs(value):
+        return os.path.basename(value)
     return value if value is None or isinstance(value, (bool, int, float, str)) else type(value).__name__
 
 

@@ -66,6 +66,9 @@ def test_convert_keras_names_a_file_that_is_not_there(tmp_path: Path, capsys: py
     [
         ("demo", ["--output_dir", "--seed", "--predictor"]),
         ("convert-keras", ["--conv", "--linear", "--bias", "--output_dir"]),
+        ("push", ["FOLDER", "REPO", "--private", "--revision", "--publish-indices", "--license"]),
+        ("report", ["RUN", "--html", "--show-ids"]),
+        ("verify", ["RUN", "--tolerance", "--image_column"]),
     ],
 )
 def test_help_names_every_flag_of_a_command(

@@ -72,6 +72,25 @@ def unlearned_card(record: Mapping[str, Any], repo_id: str, pipeline_class: str 
     return _card(ModelCard, data, text)
 
 
+def pipeline_card(pipeline_class: str, repo_id: str, model: Mapping[str, Any]) -> ModelCard:
+    """
+    The card of a pipeline without a record.
+
+    Args:
+        pipeline_class (`str`): Its class.
+        repo_id (`str`): Where it goes.
+        model (`dict`): `base_model`, `datasets` and `license`, where they are known.
+    """
+    data = ModelCardData(
+        license=model.get("license") or UNKNOWN_LICENSE,
+        library_name="diffusers",
+        tags=["hf-invwnn"],
+        base_model=model.get("base_model"),
+        datasets=model.get("datasets"),
+    )
+    return _card(ModelCard, data, _rendered("pipeline.md", pipeline_class=pipeline_class, repo_id=repo_id))
+
+
 def predictor_card(folder: Path, repo_id: str, license: str | None = None) -> ModelCard:
     """
     The card of a predictor, with the `skill.md` and `trained_on.md` that lie beside it, if they do.
@@ -139,7 +158,7 @@ def merged(existing: str | None, card: RepoCard) -> str:
     """
     if not existing or not existing.strip():
         return str(card)
-    old = type(card)(existing, ignore_metadata_errors=False)
+    old = _read(existing, type(card))
     data = {**card.data.to_dict(), **old.data.to_dict()}
     for name in ("model-index", "configs"):
         if name in (new := card.data.to_dict()):
@@ -160,6 +179,15 @@ def merged(existing: str | None, card: RepoCard) -> str:
     from huggingface_hub.utils import yaml_dump
 
     return f"---\n{yaml_dump(data, sort_keys=False)}---\n{text if text.startswith(chr(10)) else chr(10) + text}"
+
+
+def _read(text: str, kind: type[RepoCard]) -> RepoCard:
+    from yaml import YAMLError
+
+    try:
+        return kind(text)
+    except (ValueError, YAMLError) as error:
+        raise ValueError(f"The metadata of the card that is there cannot be read ({error}); mend it first.") from error
 
 
 def _between(text: str) -> str:
@@ -273,4 +301,4 @@ def _count_weights(folder: Path) -> int:
         return sum(prod(weights.get_slice(name).get_shape()) for name in weights.keys())  # noqa: SIM118
 
 
-__all__ = ["BEGIN", "END", "histories_card", "merged", "predictor_card", "unlearned_card"]
+__all__ = ["BEGIN", "END", "histories_card", "merged", "pipeline_card", "predictor_card", "unlearned_card"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from huggingface_hub.repocard import RepoCard
 from ..private_files import SPLITS, private_folder
 from ..record import RECORD_NAME, RECORD_VERSION, hash_files, publishable, read_record
 from .allowed import INDICES_NAME, PIPELINE_INDEX, WEIGHTS, model_files
-from .cards import histories_card, predictor_card, unlearned_card
+from .cards import histories_card, pipeline_card, predictor_card, unlearned_card
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def contents_of(
     model: Mapping[str, Any] | None = None,
 ) -> Contents:
     """
-    Looks through a folder: a finished run, a predictor, or weight histories.
+    Looks through a folder: a finished run, a predictor, a pipeline, or weight histories.
 
     Args:
         folder (`str` or `os.PathLike`): The folder.
@@ -67,11 +67,15 @@ def contents_of(
     if _model_type(root) == "invwnn":
         paths: dict[str, Path | bytes] = {name: root / name for name in _whole(root, model_files(root))}
         return Contents(predictor_card(root, repo_id, said.get("license")), paths)
+    if (root / PIPELINE_INDEX).is_file():
+        paths = {name: root / name for name in _whole(root, model_files(root))}
+        card = pipeline_card(_pipeline_class(root), repo_id, said)
+        return Contents(card, paths, components=_folders(paths))
     if any(root.glob("*.parquet")):
         return _histories(root, repo_id, said.get("license"))
     raise FileNotFoundError(
         f"`{root}` holds neither a finished run ({RECORD_NAME}), nor a predictor (a config.json of model_type "
-        "'invwnn'), nor weight histories (*.parquet); there is nothing to push."
+        f"'invwnn'), nor a pipeline ({PIPELINE_INDEX}), nor weight histories (*.parquet); there is nothing to push."
     )
 
 
@@ -85,9 +89,16 @@ def _run(root: Path, repo_id: str, publish_indices: bool, said: Mapping[str, Any
     files[RECORD_NAME] = (json.dumps(record, indent=2) + "\n").encode()
     if publish_indices:
         files[INDICES_NAME] = _indices(root, record)
-    pipeline = _json(root / PIPELINE_INDEX) if PIPELINE_INDEX in names else None
-    card = unlearned_card(record, repo_id, pipeline.get("_class_name", "pipeline") if pipeline is not None else None)
-    return Contents(card, files, components=tuple(sorted({n.split("/")[0] for n in names if "/" in n})))
+    card = unlearned_card(record, repo_id, _pipeline_class(root) if PIPELINE_INDEX in names else None)
+    return Contents(card, files, components=_folders(files))
+
+
+def _pipeline_class(root: Path) -> str:
+    return str(_json(root / PIPELINE_INDEX).get("_class_name", "pipeline"))
+
+
+def _folders(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({name.split("/")[0] for name in names if "/" in name}))
 
 
 def check_files(root: Path, recorded: Mapping[str, str], present: list[str]) -> None:

@@ -32,7 +32,7 @@ def push_folder(
     model: Mapping[str, Any] | None = None,
 ) -> CommitInfo:
     """
-    Uploads a finished run, a predictor, a pipeline that was made to forget, or weight histories, as one commit.
+    Uploads a finished run, a predictor, a pipeline, or weight histories, as one commit.
 
     Only files of the allow-list are read: never the private folder of a run, a checkpoint, a trajectory, or anything
     else that lies there. What an earlier push uploaded and this one has not is deleted in the same commit. A card that

@@ -4,7 +4,7 @@
         --config recipes/image_classification/configs/digits_vit_unlearn.yaml
 
 Writes the unlearned model with its record, `results.json`, `results.md` and `curves.png` to the output directory, and
-into `_private` there what `hf-invwnn verify` and `hf-invwnn report` need. The retain and the test set are only watched,
+into its `_private` what `hf-invwnn verify` and `hf-invwnn report` need. The retain and the test set are only watched,
 for the table and the picture; what is learned from is the forget set alone.
 """
 

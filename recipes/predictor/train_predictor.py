@@ -2,9 +2,10 @@
 
     python recipes/predictor/train_predictor.py --config recipes/predictor/configs/base.yaml
 
-Families (architecture x dataset) are parted in three: those that train, those that say when to stop (`validation`),
-and those that judge (`test`). Writes the predictor, `skill.json` and `skill.md`. `--compare NAME=FOLDER` puts other
-predictors beside it, such as the authors' weights converted by `hf-invwnn convert-keras`.
+Families (architecture x dataset) are parted in three: those that train, those that say when to stop (`validation`)
+and those that judge (`test`). Writes the predictor, `skill.json`, and `skill.md` and `trained_on.md`, which
+`hf-invwnn push` puts into its card. `--compare NAME=FOLDER` puts other predictors beside it, such as the authors'
+weights converted by `hf-invwnn convert-keras`.
 """
 
 from __future__ import annotations
@@ -99,6 +100,15 @@ def table(skills: dict[str, list[Skill]]) -> str:
     return "\n".join(rows) + "\n"
 
 
+def trained_on(parts: Parts, args: PredictorArguments) -> str:
+    """Markdown: how many windows, and which families were kept out."""
+    counts = ", ".join(f"{len(windows):,} windows of {kind} weights" for kind, windows in parts["train"].items())
+    return (
+        f"Weight histories: {counts}; of each family (architecture x dataset) {args.windows_per_family:,} at most. "
+        f"Kept out to say when to stop: {', '.join(args.validation)}. Kept out for the table: {', '.join(args.test)}.\n"
+    )
+
+
 def main() -> None:
     args, training = parse_yaml_and_flags((PredictorArguments, TrainingArguments), __doc__)
     logging.basicConfig(level=logging.INFO)
@@ -121,6 +131,7 @@ def main() -> None:
     report = {name: [asdict(skill) for skill in found] for name, found in skills.items()}
     Path(training.output_dir, "skill.json").write_text(json.dumps(report, indent=1) + "\n")
     Path(training.output_dir, "skill.md").write_text(table(skills))
+    Path(training.output_dir, "trained_on.md").write_text(trained_on(parts, args))
     logging.info("\n%s", table(skills))
 
 

@@ -79,3 +79,4 @@ def test_a_predictor_is_trained_and_judged_on_families_it_has_not_seen(
     assert {row["predictor"] for row in skill["relative L1, past"]} == {"ours", "best line", "line"}
     assert all(set(row["families"]) == {"convnext x digits"} for row in skill["relative L1, past"])
     assert "| relative L1, past | conv | ours |" in (tmp_path / "skill.md").read_text()
+    assert "windows of conv weights" in (tmp_path / "trained_on.md").read_text()

@@ -1,4 +1,4 @@
-"""The app shows what the models say at each point of a run, in a browser too; and runs can be followed while they go."""
+"""The app shows what the models say at each point of a run, in a browser too; and a run can be followed as it goes."""
 
 from __future__ import annotations
 
