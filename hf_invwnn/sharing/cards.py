@@ -35,7 +35,9 @@ _TELLING = (
 )
 
 
-def unlearned_card(record: Mapping[str, Any], repo_id: str, pipeline_class: str | None = None) -> ModelCard:
+def unlearned_card(
+    record: Mapping[str, Any], repo_id: str, pipeline_class: str | None = None, task: str | None = None
+) -> ModelCard:
     """
     The card of an unlearned model, or of a pipeline.
 
@@ -43,6 +45,7 @@ def unlearned_card(record: Mapping[str, Any], repo_id: str, pipeline_class: str 
         record (`dict`): Of the run, see [`make_record`].
         repo_id (`str`): Where it goes.
         pipeline_class (`str`, *optional*): That of a pipeline.
+        task (`str`, *optional*): Of the model, such as `"image-classification"`.
     """
     known = record["model"]
     data = ModelCardData(
@@ -52,8 +55,8 @@ def unlearned_card(record: Mapping[str, Any], repo_id: str, pipeline_class: str 
         tags=["machine-unlearning", "hf-invwnn"],
         base_model=known["base_model"],
         datasets=known["datasets"],
-        pipeline_tag=None if pipeline_class else _task(record),
-        eval_results=_eval_results(record, "unconditional-image-generation" if pipeline_class else _task(record)),
+        pipeline_tag=task,
+        eval_results=_eval_results(record, task or "other"),
     )
     text = _rendered(
         "unlearned_pipeline.md" if pipeline_class else "unlearned_model.md",
@@ -211,15 +214,7 @@ def _rendered(template: str, **values: Any) -> str:
     return _environment().from_string(source).render(**values)
 
 
-def _task(record: Mapping[str, Any]) -> str | None:
-    return (record["metrics"].get("after") or {}).get("task") or "image-classification" if _judged(record) else None
-
-
-def _judged(record: Mapping[str, Any]) -> bool:
-    return any(record["metrics"][name] for name in MODELS)
-
-
-def _eval_results(record: Mapping[str, Any], task: str | None) -> list[EvalResult] | None:
+def _eval_results(record: Mapping[str, Any], task: str) -> list[EvalResult] | None:
     source = (record["model"]["datasets"] or ["unpublished"])[0]
     results = []
     for name in ("before", "after"):
@@ -229,7 +224,7 @@ def _eval_results(record: Mapping[str, Any], task: str | None) -> list[EvalResul
                 part = _MEASURED_ON[metric]
                 results.append(
                     EvalResult(
-                        task_type=task or "other",
+                        task_type=task,
                         dataset_type=source,
                         dataset_name=f"{part} set",
                         dataset_split=part,

@@ -18,6 +18,15 @@ from .allowed import INDICES_NAME, PIPELINE_INDEX, WEIGHTS, model_files
 from .cards import histories_card, pipeline_card, predictor_card, unlearned_card
 
 
+TASKS = {
+    "ForImageClassification": "image-classification",
+    "ForSequenceClassification": "text-classification",
+    "ForTokenClassification": "token-classification",
+    "ForAudioClassification": "audio-classification",
+    "ForCausalLM": "text-generation",
+}
+
+
 @dataclass(frozen=True)
 class Contents:
     """
@@ -89,12 +98,20 @@ def _run(root: Path, repo_id: str, publish_indices: bool, said: Mapping[str, Any
     files[RECORD_NAME] = (json.dumps(record, indent=2) + "\n").encode()
     if publish_indices:
         files[INDICES_NAME] = _indices(root, record)
-    card = unlearned_card(record, repo_id, _pipeline_class(root) if PIPELINE_INDEX in names else None)
+    pipeline_class = _pipeline_class(root) if PIPELINE_INDEX in names else None
+    card = unlearned_card(record, repo_id, pipeline_class, None if pipeline_class else _task(root))
     return Contents(card, files, components=_folders(files))
 
 
 def _pipeline_class(root: Path) -> str:
     return str(_json(root / PIPELINE_INDEX).get("_class_name", "pipeline"))
+
+
+def _task(root: Path) -> str | None:
+    """What the architecture in `config.json` is for; `None` where its name does not say."""
+    path = root / "config.json"
+    architectures = (_json(path).get("architectures") or []) if path.is_file() else []
+    return next((task for name in architectures for end, task in TASKS.items() if name.endswith(end)), None)
 
 
 def _folders(names: Iterable[str]) -> tuple[str, ...]:

@@ -104,8 +104,9 @@ def trained_on(parts: Parts, args: PredictorArguments) -> str:
     """Markdown: how many windows, and which families were kept out."""
     counts = ", ".join(f"{len(windows):,} windows of {kind} weights" for kind, windows in parts["train"].items())
     return (
-        f"Weight histories: {counts}; of each family (architecture x dataset) {args.windows_per_family:,} at most. "
-        f"Kept out to say when to stop: {', '.join(args.validation)}. Kept out for the table: {', '.join(args.test)}.\n"
+        f"Weight histories: {counts}; at most {args.windows_per_family:,} of each family (architecture x dataset). "
+        f"Kept out to say when to stop: {', '.join(args.validation)}. "
+        f"Kept out for the table: {', '.join(args.test)}.\n"
     )
 
 

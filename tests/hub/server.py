@@ -64,7 +64,7 @@ class Hub:
 
     Attributes:
         tokens (`dict[str, tuple[str, bool]]`): Token -> the account, and whether it may write.
-        received (`list[bytes]`): The body of every request that sent something, large files among them.
+        received (`list[tuple[str, bytes]]`): Path and body of every request that sent something, large files too.
         fail_at (`int`, *optional*): The connection is closed at this request and at every later one; counts from 1.
     """
 
@@ -76,7 +76,7 @@ class Hub:
         self.tokens = {"hf_ada": ("ada", True), "hf_reader": ("reader", False), "hf_bob": ("bob", True)}
         self.repositories: dict[tuple[str, str], Repository] = {}
         self.contents: dict[str, bytes] = {}
-        self.received: list[bytes] = []
+        self.received: list[tuple[str, bytes]] = []
         self.requests: list[str] = []
         self.fail_at: int | None = None
 
@@ -173,7 +173,7 @@ class Handler(BaseHTTPRequestHandler):
             if not control:
                 self.hub.requests.append(f"{self.command} {path}")
                 if body:
-                    self.hub.received.append(body)
+                    self.hub.received.append((path, body))
             if not control and self.hub.fail_at is not None and len(self.hub.requests) >= self.hub.fail_at:
                 self.close_connection = True
                 return

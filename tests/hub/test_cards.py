@@ -33,9 +33,10 @@ def record(finished_run: Path) -> dict[str, Any]:
 
 def test_a_card_of_a_run_has_all_the_metadata_and_the_limits(record: dict[str, Any]) -> None:
     record["model"] = {"base_model": "ada/classifier", "datasets": ["ada/digits"], "license": "mit"}
-    card = ModelCard(str(unlearned_card(record, "ada/forgotten")))
+    card = ModelCard(str(unlearned_card(record, "ada/forgotten", task="image-classification")))
     data = card.data.to_dict()
     assert (data["license"], data["library_name"], data["base_model"]) == ("mit", "transformers", "ada/classifier")
+    assert data["pipeline_tag"] == "image-classification"
     assert data["datasets"] == ["ada/digits"] and "machine-unlearning" in data["tags"]
     name, results = model_index_to_eval_results(data["model-index"])
     assert name == "forgotten" and len(results) == 10

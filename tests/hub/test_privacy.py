@@ -24,22 +24,18 @@ PUSH = """
 from pathlib import Path
 from huggingface_hub import HfApi
 from hf_invwnn.cli import main
-found["code"] = main(["push", folder, name, *flags])
+found["code"] = main(["push", folder, name])
 api = HfApi()
 found["files"] = api.list_repo_files(name)
 for path in found["files"]:
     copy = Path(copies, path)
     copy.parent.mkdir(parents=True, exist_ok=True)
     copy.write_bytes(Path(api.hf_hub_download(name, path)).read_bytes())
-"""
-INDICES = """
-from huggingface_hub import HfApi
-from hf_invwnn.cli import main
-api = HfApi()
-found["first"] = main(["push", folder, name, "--publish-indices"])
-found["indices"] = json.load(open(api.hf_hub_download(name, "forget_indices.json")))["forget_indices"]
-found["second"] = main(["push", folder, name])
-found["files"] = api.list_repo_files(name)
+
+found["asked"] = main(["push", whole, other, "--publish-indices"])
+found["indices"] = json.load(open(api.hf_hub_download(other, "forget_indices.json")))["forget_indices"]
+found["taken back"] = main(["push", whole, other])
+found["files after"] = api.list_repo_files(other)
 """
 SECRET = b"SECRET-7f3a9c"
 
@@ -96,12 +92,15 @@ def opened(body: bytes) -> list[bytes]:
     return found
 
 
-def test_no_marked_byte_is_uploaded(hub, client, marked_run, marked_splits, tmp_path) -> None:
+def test_no_marked_byte_is_uploaded_and_indices_only_when_asked_for(
+    hub, client, marked_run, marked_splits, finished_run, tmp_path
+) -> None:
     """Searched in what the repository holds, and, on our own server, in every byte that was sent at all."""
     if hub.hub is not None:
         hub.hub.received.clear()
-    name, copies = hub.name(), tmp_path / "copies"
-    found = client(PUSH, folder=str(marked_run), name=name, copies=str(copies), flags=[])
+    name, other, copies = hub.name(), hub.name(), tmp_path / "copies"
+    places = {"folder": str(marked_run), "whole": str(finished_run), "copies": str(copies)}
+    found = client(PUSH, name=name, other=other, **places)
     assert found["code"] == 0, found["output"]
     assert set(found["files"]) == {
         ".gitattributes",
@@ -113,11 +112,16 @@ def test_no_marked_byte_is_uploaded(hub, client, marked_run, marked_splits, tmp_
     }
     sent = [path.read_bytes() for path in copies.rglob("*") if path.is_file()]
     if hub.hub is not None:
-        sent += [part for body in hub.hub.received for part in opened(body)]
-        assert any(len(body) > 5000 for body in hub.hub.received), "the weights were not looked at"
+        received = [body for path, body in hub.hub.received if other not in path]
+        sent += [part for body in received for part in opened(body)]
+        assert any(len(body) > 5000 for body in received), "the weights were not looked at"
     everything = b"\n".join(sent)
     secrets = what_must_not_be_seen(marked_run, marked_splits)
     assert [what for what, secret in secrets.items() if secret in everything] == []
+
+    assert (found["asked"], found["taken back"]) == (0, 0)
+    assert found["indices"] == list(FORGET), "with --publish-indices"
+    assert "forget_indices.json" not in found["files after"], "and without it later"
 
 
 def test_what_the_search_looks_for_is_really_there(marked_run, marked_splits) -> None:
@@ -128,13 +132,6 @@ def test_what_the_search_looks_for_is_really_there(marked_run, marked_splits) ->
     secrets = what_must_not_be_seen(marked_run, marked_splits)
     for what in ("mark", "planted", "indices", "salt", f"image {MARK}-0003.png", f"image {MARK}-0071.png"):
         assert secrets[what] in everything, what
-
-
-def test_indices_are_sent_only_when_asked_for_and_taken_back_later(hub, client, finished_run) -> None:
-    found = client(INDICES, folder=str(finished_run), name=hub.name())
-    assert (found["first"], found["second"]) == (0, 0), found["output"]
-    assert found["indices"] == list(FORGET)
-    assert "forget_indices.json" not in found["files"]
 
 
 @pytest.mark.parametrize(

@@ -119,6 +119,7 @@ def test_predictor_classifier_pipeline_and_dataset_come_back_bit_for_bit(hub, cl
         "histories": "unknown",
     }
     assert (cards["run"]["library_name"], cards["pipeline"]["library_name"]) == ("transformers", "diffusers")
+    assert cards["run"]["pipeline_tag"] == "image-classification"
     record = json.loads((finished_run / "unlearning.json").read_text())
     published = {
         metric["name"]: metric["value"]
