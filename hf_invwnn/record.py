@@ -33,6 +33,8 @@ RECORD_KEYS = (
     "files",
 )
 FORGET_KEYS = ("count", "sha256", "scenario", "seed")
+STOPPING_KEYS = ("rules", "reason", "oracle_used")
+MODEL_KEYS = ("base_model", "datasets", "license")
 MODELS = ("before", "after", "oracle")
 PACKAGES = ("hf-invwnn", "torch", "transformers", "accelerate", "datasets", "diffusers", "scikit-learn", "numpy")
 # Arguments that name a place, an account or a person's project, and say nothing of what was done.
@@ -84,11 +86,11 @@ def make_record(
         "forget": {key: forget.get(key) for key in FORGET_KEYS},
         "counts": dict(counts),
         "predictor": dict(predictor) if predictor else None,
-        "stopping": {key: stopping.get(key) for key in ("rules", "reason", "oracle_used")},
+        "stopping": {key: stopping.get(key) for key in STOPPING_KEYS},
         "metrics": {name: dict(measured) if (measured := metrics.get(name)) else None for name in MODELS},
         "cost": dict(cost),
         "history": [dict(point) for point in history],
-        "model": {key: (model or {}).get(key) for key in ("base_model", "datasets", "license")},
+        "model": {key: (model or {}).get(key) for key in MODEL_KEYS},
         "versions": package_versions(),
         "files": dict(sorted(files.items())),
     }
@@ -179,7 +181,27 @@ def read_record(folder: str | os.PathLike) -> dict[str, Any]:
 def publishable(record: Mapping[str, Any]) -> dict[str, Any]:
     """What a push sends of a record: the parts that [`make_record`] writes, and nothing put beside them."""
     kept = {key: record[key] for key in RECORD_KEYS}
-    return {**kept, "forget": {key: record["forget"].get(key) for key in FORGET_KEYS}}
+    measured = {name: _numbers(record["metrics"].get(name)) for name in MODELS}
+    return {
+        **kept,
+        "arguments": recorded_arguments(record["arguments"]),
+        "forget": {key: _scalar(record["forget"].get(key)) for key in FORGET_KEYS},
+        "counts": _numbers(record["counts"]) or {},
+        "stopping": {key: record["stopping"].get(key) for key in STOPPING_KEYS},
+        "metrics": measured,
+        "cost": _numbers(record["cost"]) or {},
+        "history": [_numbers(point) for point in record["history"]],
+        "model": {key: record["model"].get(key) for key in MODEL_KEYS},
+    }
+
+
+def _numbers(values: Mapping[str, Any] | None) -> dict[str, float] | None:
+    """What is measured or counted is a number; a list beside it may be of indices."""
+    return {name: value for name, value in values.items() if isinstance(value, (int, float))} if values else None
+
+
+def _scalar(value: Any) -> Any:
+    return value if isinstance(value, (int, str)) else None
 
 
 __all__ = [

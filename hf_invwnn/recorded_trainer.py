@@ -214,7 +214,8 @@ def describe_predictor(predictor: Any) -> dict[str, Any] | None:
 
 def _watched(history: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float] | None]:
     """The first and the last point of a run, as metrics."""
-    named = {"TA": "eval_test_accuracy", "RA": "eval_retain_accuracy"}
+    unseen = "test" if history and "eval_test_accuracy" in history[0] else "held_out"
+    named = {"TA": f"eval_{unseen}_accuracy", "RA": "eval_retain_accuracy"}
 
     def of(point: Mapping[str, float]) -> dict[str, float]:
         found = {"UA": point["ua"]} if "ua" in point else {}

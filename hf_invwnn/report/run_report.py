@@ -35,7 +35,7 @@ LIMITS = (
 SIZE_LIMIT = 2_000_000
 # More rows than that make the page too large to read; the JSON has them all.
 ROWS_SHOWN = 1000
-_COUNTED = ("forget", "retain", "test")
+_COUNTED = ("forget", "retain", "test", "held_out")
 
 
 def write_report(run: str | os.PathLike, html: str | os.PathLike, show_ids: bool = False) -> dict[str, Any]:
@@ -116,7 +116,9 @@ def render_report(report: Mapping[str, Any]) -> str:
         titles=TITLES,
         shown=[name for name in METRICS if any(name in row["metrics"] for row in report["table"])],
         meanings={name: meaning for name, (_, meaning) in METRICS.items()},
-        counted=", ".join(f"{report['counts'][name]} {name}" for name in _COUNTED if report["counts"].get(name)),
+        counted=", ".join(
+            f"{report['counts'][name]} {name.replace('_', ' ')}" for name in _COUNTED if report["counts"].get(name)
+        ),
         pictures=pictures,
         rows_shown=ROWS_SHOWN,
         summary=_summary(report),
@@ -129,12 +131,17 @@ def _table(record: Mapping[str, Any]) -> list[dict[str, Any]]:
         measured = record["metrics"][name]
         if measured:
             metrics = {
-                metric: _measured(measured[metric], record["counts"].get(part))
+                metric: _measured(measured[metric], _count(record["counts"], part))
                 for metric, (part, _) in METRICS.items()
                 if measured.get(metric) is not None
             }
             rows.append({"model": name, "metrics": metrics})
     return rows
+
+
+def _count(counts: Mapping[str, int], part: str) -> int | None:
+    """Examples that a metric was measured on; where there was no test set, the held-out one stands for it."""
+    return counts.get(part, counts.get("held_out") if part == "test" else None)
 
 
 def _measured(value: float, count: int | None) -> dict[str, Any]:

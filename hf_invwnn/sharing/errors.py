@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from huggingface_hub.errors import (
     HfHubHTTPError,
     HTTPError,
+    LocalEntryNotFoundError,
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
     RevisionNotFoundError,
@@ -75,8 +76,11 @@ def _translated(error: BaseException, repo_id: str, token: str | None) -> PushEr
         if status >= 500 or status == 429:
             return HubUnreachable(f"{_gone(repo_id)} The Hub said: {said}")
         return PushError(f"The Hub refused the push to `{repo_id}` ({status}): {said}")
-    if isinstance(error, (HTTPError, ConnectionError)):
+    # A file that is there could not be fetched, and is not in the cache.
+    if isinstance(error, (HTTPError, ConnectionError, LocalEntryNotFoundError)):
         return HubUnreachable(f"{_gone(repo_id)} ({type(error).__name__})")
+    if isinstance(error, RuntimeError):
+        return PushError(f"The upload to `{repo_id}` failed, and nothing of it is visible there: {said}")
     return None
 
 

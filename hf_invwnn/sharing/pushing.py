@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
-from huggingface_hub.errors import EntryNotFoundError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from .allowed import CARD_NAME, may_be_uploaded
@@ -41,7 +41,8 @@ def push_folder(
     Args:
         folder (`str` or `os.PathLike`): The folder.
         repo_id (`str`): `user/name`; made if there is none.
-        private (`bool`, *optional*): Of a repository that is made. By default what the account does.
+        private (`bool`, *optional*): Make a private repository; one that is public already is then refused.
+            By default what the account does.
         revision (`str`, *optional*): A branch, made if there is none; `main` by default.
         token (`str`, *optional*): With write access; by default HF_TOKEN, or that of `hf auth login`.
         commit_message (`str`, *optional*): Of the commit.
@@ -61,6 +62,8 @@ def push_folder(
     api = HfApi(token=token, endpoint=constants.ENDPOINT)
     with clear_errors(repo_id, token):
         _refuse_other_type(api, repo_id, contents.repo_type)
+        if private:
+            _refuse_public(api, repo_id, contents.repo_type)
         api.create_repo(repo_id, repo_type=contents.repo_type, private=private, exist_ok=True)
         if revision is not None:
             api.create_branch(repo_id, repo_type=contents.repo_type, branch=revision, exist_ok=True)
@@ -115,6 +118,15 @@ def _refuse_other_type(api: HfApi, repo_id: str, repo_type: str) -> None:
             raise WrongRepository(f"`{repo_id}` is a {other}, and this is a {repo_type}; choose another name.")
 
 
+def _refuse_public(api: HfApi, repo_id: str, repo_type: str) -> None:
+    """Whoever asks for a private repository must not publish into one that is there already."""
+    if _sha(api, repo_id, repo_type, None) is not None and not api.repo_info(repo_id, repo_type=repo_type).private:
+        raise WrongRepository(
+            f"`{repo_id}` is there already, and public; make it private on the Hub first, choose another name, or do "
+            "not ask for a private one."
+        )
+
+
 def _sha(api: HfApi, repo_id: str, repo_type: str, revision: str | None) -> str | None:
     try:
         return api.repo_info(repo_id, repo_type=repo_type, revision=revision).sha
@@ -153,11 +165,8 @@ def _existing_card(
 ) -> str | None:
     """The one in the repository, where somebody may have edited it; else the one in the folder."""
     if CARD_NAME in there:
-        try:
-            path = api.hf_hub_download(repo_id, CARD_NAME, repo_type=contents.repo_type, revision=parent)
-            return Path(path).read_text(encoding="utf-8")
-        except EntryNotFoundError:
-            pass
+        path = api.hf_hub_download(repo_id, CARD_NAME, repo_type=contents.repo_type, revision=parent)
+        return Path(path).read_text(encoding="utf-8")
     local = folder / CARD_NAME
     return local.read_text(encoding="utf-8") if local.is_file() else None
 

@@ -3,8 +3,8 @@
     pip install -c constraints.txt -e ".[space]"
     python recipes/space/app.py
 
-Shows the bundles of `build_bundle.py` in `--bundles`. If there is none, the demo is run and bundled first, in about a
-minute. On a Space, put the bundles beside this file.
+Shows the bundles of `build_bundle.py` that lie in `bundles` beside this file, or in `--bundles`. If there is none, the
+demo is run and bundled first.
 """
 
 from __future__ import annotations
@@ -37,6 +37,7 @@ STYLE = """
 .sides .other { opacity: .65; } .sides .as-labelled { font-weight: 700; }
 .curve svg { width: 100%; max-height: 22rem; } .sides small { opacity: .7; }
 """
+BESIDE = Path(__file__).parent / "bundles"
 FONTS = ["system-ui", "DejaVu Sans", "sans-serif"]
 
 
@@ -125,7 +126,8 @@ def make_app(folders: list[Path]) -> gr.Blocks:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--bundles", type=Path, default=Path("outputs/space"), help="folder of the bundles")
+    default = BESIDE if BESIDE.is_dir() else Path("outputs/space")
+    parser.add_argument("--bundles", type=Path, default=default, help="folder of the bundles")
     parser.add_argument("--port", type=int, default=7860, help="port to serve on")
     options = parser.parse_args()
     if not any(options.bundles.glob("*/history.json")):

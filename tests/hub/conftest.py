@@ -56,7 +56,7 @@ def hub() -> Iterator[TestHub]:
 def answering(hub: TestHub) -> None:
     """Whatever an earlier test told the server, it answers."""
     if hub.hub is not None:
-        hub.hub.fail_at = None
+        hub.hub.fail_at = hub.hub.fail_on = None
 
 
 Client = Callable[..., dict[str, Any]]

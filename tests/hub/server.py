@@ -66,6 +66,7 @@ class Hub:
         tokens (`dict[str, tuple[str, bool]]`): Token -> the account, and whether it may write.
         received (`list[tuple[str, bytes]]`): Path and body of every request that sent something, large files too.
         fail_at (`int`, *optional*): The connection is closed at this request and at every later one; counts from 1.
+        fail_on (`str`, *optional*): The connection is closed at every request whose path ends so.
     """
 
     def __init__(self) -> None:
@@ -79,6 +80,12 @@ class Hub:
         self.received: list[tuple[str, bytes]] = []
         self.requests: list[str] = []
         self.fail_at: int | None = None
+        self.fail_on: str | None = None
+
+    def fails(self, path: str) -> bool:
+        """Whether the connection is to be closed."""
+        late = self.fail_at is not None and len(self.requests) >= self.fail_at
+        return late or (self.fail_on is not None and path.endswith(self.fail_on))
 
     # ---- Who may do what ----
 
@@ -174,7 +181,7 @@ class Handler(BaseHTTPRequestHandler):
                 self.hub.requests.append(f"{self.command} {path}")
                 if body:
                     self.hub.received.append((path, body))
-            if not control and self.hub.fail_at is not None and len(self.hub.requests) >= self.hub.fail_at:
+            if not control and self.hub.fails(path):
                 self.close_connection = True
                 return
             try:
@@ -381,6 +388,8 @@ class Handler(BaseHTTPRequestHandler):
         asked = json.loads(body)
         if asked.get("reset"):
             self.hub.reset()
+        if "fail_on" in asked:
+            self.hub.fail_on = asked["fail_on"]
         if "fail_at" in asked:
             self.hub.fail_at, self.hub.requests = asked["fail_at"], []
         self.json({"requests": self.hub.requests})

@@ -95,6 +95,15 @@ for number in range(1, 60):
         break
     found["ended"].append([code, said, api.model_info(name).sha == before])
 found["number"] = number
+HfApi().delete_file("preprocessor_config.json", name)
+before = api.model_info(name).sha
+import shutil
+from huggingface_hub.constants import HF_HUB_CACHE
+shutil.rmtree(HF_HUB_CACHE)
+tell(fail_on="/README.md")
+code, said = push(second)
+tell(fail_on=None)
+found["card was not there"] = [code, said, api.model_info(name).sha == before]
 found["card"] = open(api.hf_hub_download(name, "README.md")).read()
 pushed = open(api.hf_hub_download(name, "model.safetensors"), "rb").read()
 found["weights"] = pushed == open(second + "/model.safetensors", "rb").read()
@@ -119,7 +128,8 @@ def test_a_server_that_goes_away_at_any_request_leaves_the_repository_as_it_was(
     found = client(INTERRUPTED, url=hub.url, name=hub.name(), first=str(finished_run), second=str(second))
     own.fail_at = None
     assert found["number"] > 7, "info, tree, card, validation, preupload, batch, file and commit can all fail"
-    for code, said, unchanged in found["ended"]:
+    # A card that could not be fetched must not be taken for one that is not there, and be overwritten.
+    for code, said, unchanged in [*found["ended"], found["card was not there"]]:
         assert code == EXIT_BAD_INPUT and "The Hub did not answer" in said and "again" in said, said
         assert unchanged
     assert found["weights"] and BEGIN in found["card"]
@@ -139,7 +149,8 @@ api.upload_file(path_or_fileobj=b"mine", path_in_repo="samples/picture.txt", rep
 found["second"] = main(["push", folder, name])
 found["card"] = open(api.hf_hub_download(name, "README.md")).read()
 found["files"] = api.list_repo_files(name)
-found["branch"] = main(["push", folder, name, "--revision", "experiment", "--private"])
+found["branch"] = main(["push", folder, name, "--revision", "experiment"])
+found["not private"] = main(["push", folder, name, "--private"])
 found["branches"] = [branch.name for branch in api.list_repo_refs(name).branches]
 """
 
@@ -147,6 +158,7 @@ found["branches"] = [branch.name for branch in api.list_repo_refs(name).branches
 def test_a_card_is_updated_between_its_markers_and_old_weights_are_removed(hub, client, finished_run) -> None:
     found = client(UPDATED, folder=str(finished_run), name=hub.name())
     assert (found["first"], found["second"], found["branch"]) == (0, 0, 0), found["output"]
+    assert found["not private"] == EXIT_BAD_INPUT and "is there already, and public" in found["output"]
     card = found["card"]
     for kept in ("# My title\n\nMine.", "And mine too.", "language: en", "- my-tag", "license: mit"):
         assert kept in card
