@@ -93,6 +93,8 @@ def main() -> None:
     keep_private(output_dir, splits, kept, example_results(splits.forget_indices, outcomes))
     measured = {"before": results["pretrained"], "after": results["unlearned"], "oracle": results.get("retrained")}
     unlearner.save_record(splits=splits, metrics=measured)
+    if args.push_to_hub:  # `save_model` pushed before anything was measured
+        unlearner.push_to_hub()
     write_results(results, output_dir / "results.json")
     (output_dir / "results.md").write_text(markdown_table(results) + "\n")
     plot_curves(unlearner.history, output_dir / "curves.png", results.get("retrained"), title=splits.scenario)
