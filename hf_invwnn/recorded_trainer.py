@@ -170,7 +170,11 @@ class RecordedTrainer(Trainer):
             raise ValueError("Nothing is pushed before `train` has finished: the model still knows the forget set.")
         if self.hub_model_id is None:
             self.init_hf_repo(token=token)
-        super().save_model(_internal_call=True)
+        push, self.args.push_to_hub = self.args.push_to_hub, False
+        try:
+            self.save_model()
+        finally:
+            self.args.push_to_hub = push
         if not self.is_world_process_zero():
             return None
         self.save_record(**kwargs)
@@ -188,9 +192,8 @@ def method_title(unlearner: Any) -> str:
     """What tables call a method; the name of the class for one of your own."""
     from .baselines import METHODS
 
-    return next(
-        (method.title for method in METHODS.values() if type(unlearner) is method.unlearner), type(unlearner).__name__
-    )
+    titles = {method.unlearner: method.title for method in METHODS.values()}
+    return next((titles[kind] for kind in type(unlearner).__mro__ if kind in titles), type(unlearner).__name__)
 
 
 def describe_predictor(predictor: Any) -> dict[str, Any] | None:
@@ -220,6 +223,7 @@ def _watched(history: Sequence[Mapping[str, float]]) -> dict[str, dict[str, floa
     def of(point: Mapping[str, float]) -> dict[str, float]:
         found = {"UA": point["ua"]} if "ua" in point else {}
         found |= {metric: 100 * point[key] for metric, key in named.items() if key in point}
+        found |= {name: point[f"eval_{name}"] for name in ("forget_ratio", "kid") if f"eval_{name}" in point}
         return found | {name: value for name, value in point.items() if name.endswith("_loss")}
 
     return {"before": of(history[0]), "after": of(history[-1]), "oracle": None} if history else {}

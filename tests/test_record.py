@@ -86,6 +86,26 @@ def test_a_baseline_is_recorded_under_its_own_name(memorised_vit: nn.Module, noi
     assert (record["method"], record["predictor"]) == ("NegGrad", None)
 
 
+class OwnUnlearner(InvWNNUnlearner):
+    """A method that somebody derived."""
+
+
+def test_a_derived_method_goes_by_the_name_of_what_it_is_derived_from(
+    memorised_vit: nn.Module, noisy: Examples, held_out: Examples, tmp_path: Path
+) -> None:
+    """And accuracy on held-out examples is that on examples never seen, where there is no test set."""
+    options = {"num_rewinds": 1, "num_snapshots": 2, "save_strategy": "no", "report_to": "none", "use_cpu": True}
+    args = UnlearningArguments(str(tmp_path), disable_tqdm=True, logging_strategy="no", **options)
+    unlearner = OwnUnlearner(memorised_vit, args, noisy, held_out, predictor=LinearPredictor())
+    unlearner.train()
+    unlearner.save_model()
+    record = read_record(tmp_path)
+    assert record["method"] == "InvWNN"
+    for name, point in (("before", unlearner.history[0]), ("after", unlearner.history[-1])):
+        assert record["metrics"][name]["TA"] == 100 * point["eval_held_out_accuracy"]
+    assert record["counts"] == {"forget": 32, "held_out": 200}
+
+
 def test_a_predictor_is_named_by_its_weights(tmp_path: Path) -> None:
     """The hash is of names and bytes in the order of the names, computed here from the saved file."""
     first, same, other = build_predictor(seed=1), build_predictor(seed=1), build_predictor(seed=2)

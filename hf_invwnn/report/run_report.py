@@ -18,11 +18,13 @@ from .run_curves import accuracy_curve, loss_curve
 
 
 TITLES = {"before": "before", "after": "after unlearning", "oracle": "retrained"}
-METRICS = {
+METRICS: dict[str, tuple[str | None, str]] = {
     "UA": ("forget", "share of the forget set no longer predicted as labelled (100 - accuracy)"),
     "RA": ("retain", "accuracy on the retained training examples"),
     "TA": ("test", "accuracy on examples the model never saw"),
     "MIA": ("forget", "share of the forget set that a membership attack takes for data the model never saw"),
+    "forget_ratio": (None, "share of generated images that a classifier takes for what was to be forgotten"),
+    "kid": (None, "how far generated images are from those that were kept (kernel inception distance)"),
 }
 LIMITS = (
     "This is approximate unlearning. It was judged by the measurements on this page, on the examples at hand.",
@@ -139,9 +141,9 @@ def _table(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _count(counts: Mapping[str, int], part: str) -> int | None:
+def _count(counts: Mapping[str, int], part: str | None) -> int | None:
     """Examples that a metric was measured on; where there was no test set, the held-out one stands for it."""
-    return counts.get(part, counts.get("held_out") if part == "test" else None)
+    return counts.get(part or "", counts.get("held_out") if part == "test" else None)
 
 
 def _measured(value: float, count: int | None) -> dict[str, Any]:

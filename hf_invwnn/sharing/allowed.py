@@ -14,7 +14,7 @@ from ..record import RECORD_NAME
 CARD_NAME = "README.md"
 PIPELINE_INDEX = "model_index.json"
 INDICES_NAME = "forget_indices.json"
-_SHARD = r"(\.[a-z0-9]+)?(-\d{5}-of-\d{5})?\.safetensors"
+_SHARD = r"(\.[a-z0-9_]+)?(-\d{5}-of-\d{5})?\.safetensors"
 # The names that `save_pretrained` of models, processors and tokenizers writes.
 _MODEL = re.compile(
     rf"""(

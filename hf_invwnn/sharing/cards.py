@@ -18,10 +18,12 @@ from ..record import MODELS
 BEGIN = "<!-- hf-invwnn:begin -->"
 END = "<!-- hf-invwnn:end -->"
 UNKNOWN_LICENSE = "unknown"
-_METRICS = ("RA", "UA", "TA", "MIA", "loss_auc")
+_METRICS = ("RA", "UA", "TA", "MIA", "loss_auc", "forget_ratio", "kid")
 _TITLES = {"before": "before", "after": "after unlearning", "oracle": "retrained without the forget set"}
 _MEASURED_ON = {"RA": "retain", "UA": "forget", "TA": "test", "MIA": "forget", "loss_auc": "forget"}
+_MEASURED_ON |= {"forget_ratio": "generated", "kid": "generated"}
 _TYPES = {"RA": "accuracy", "UA": "unlearning_accuracy", "TA": "accuracy", "MIA": "mia", "loss_auc": "loss_auc"}
+_TYPES |= {"forget_ratio": "forget_ratio", "kid": "kid"}
 _ORACLE_USED = {
     True: "was used to choose where to stop.",
     False: "was not used to choose where to stop.",
@@ -241,7 +243,10 @@ def _metrics_table(metrics: Mapping[str, Any]) -> str:
     shown = [metric for metric in _METRICS if any(metric in metrics[name] for name in names)]
     if not shown:
         return "Nothing was measured."
-    lines = ["| model | " + " | ".join(shown) + " |", "| --- |" + " ---: |" * len(shown)]
+    lines = [
+        "| model | " + " | ".join(name.replace("_", " ") for name in shown) + " |",
+        "| --- |" + " ---: |" * len(shown),
+    ]
     for name in names:
         cells = (_cell(metric, metrics[name].get(metric)) for metric in shown)
         lines.append(f"| {_TITLES[name]} | " + " | ".join(cells) + " |")
@@ -251,7 +256,7 @@ def _metrics_table(metrics: Mapping[str, Any]) -> str:
 def _cell(metric: str, value: float | None) -> str:
     if value is None:
         return ""
-    return f"{value:.3f}" if metric == "loss_auc" else f"{value:.2f}"
+    return f"{value:.3f}" if metric in ("loss_auc", "kid") else f"{value:.2f}"
 
 
 def _counted(counts: Mapping[str, int]) -> str:

@@ -39,7 +39,7 @@ def a_pipeline(folder: Path) -> None:
         forget={"count": 5, "sha256": "0" * 64},
         counts={"forget": 5},
         stopping={"rules": [], "reason": "all 3 rewinds are done", "oracle_used": False},
-        metrics={"before": None, "after": None, "oracle": None},
+        metrics={"before": {"forget_ratio": 31.0, "kid": 0.02}, "after": {"forget_ratio": 2.5, "kid": 0.03}},
         cost={"forget_steps": 30, "rewinds": 3, "seconds": 1.0},
         files=hash_files(folder, model_files(folder)),
     )
@@ -129,6 +129,7 @@ def test_predictor_classifier_pipeline_and_dataset_come_back_bit_for_bit(hub, cl
     for when in ("before", "after"):
         for metric in ("RA", "UA", "TA", "MIA"):
             assert published[f"{metric} {when} unlearning"] == round(record["metrics"][when][metric], 4)
+    assert "| after unlearning | 2.50 | 0.030 |" in found["cards"]["pipeline"]["text"]
     text = found["cards"]["run"]["text"]
     for said in (record["forget"]["sha256"], "num_rewinds: 2", "was not used", "no legal guarantee", "6 of its"):
         assert said in text
