@@ -179,13 +179,16 @@ def read_record(folder: str | os.PathLike) -> dict[str, Any]:
 
 
 def publishable(record: Mapping[str, Any]) -> dict[str, Any]:
-    """What a push sends of a record: the parts that [`make_record`] writes, and nothing put beside them."""
+    """
+    What a push sends of a record: the parts that [`make_record`] writes, and nothing put beside them. Not the seed that
+    drew the forget set either: with it, whoever has the data can draw the same examples.
+    """
     kept = {key: record[key] for key in RECORD_KEYS}
     measured = {name: _numbers(record["metrics"].get(name)) for name in MODELS}
     return {
         **kept,
         "arguments": recorded_arguments(record["arguments"]),
-        "forget": {key: _scalar(record["forget"].get(key)) for key in FORGET_KEYS},
+        "forget": {**{key: _scalar(record["forget"].get(key)) for key in FORGET_KEYS}, "seed": None},
         "counts": _numbers(record["counts"]) or {},
         "stopping": {key: record["stopping"].get(key) for key in STOPPING_KEYS},
         "metrics": measured,

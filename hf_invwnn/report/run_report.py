@@ -78,7 +78,8 @@ def gather_report(run: str | os.PathLike, show_ids: bool = False) -> dict[str, A
     return {
         "format_version": record["format_version"],
         "method": record["method"],
-        "forget": record["forget"],
+        # With the seed that drew them, whoever has the data can draw the same examples.
+        "forget": record["forget"] if show_ids else {**record["forget"], "seed": None},
         "counts": record["counts"],
         "stopping": record["stopping"],
         "cost": record["cost"],

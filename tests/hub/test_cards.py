@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -18,7 +19,7 @@ from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from hf_invwnn.record import make_record, read_record, recorded_arguments, write_record
-from hf_invwnn.report.run_report import write_report
+from hf_invwnn.report.run_report import gather_report, render_report, write_report
 from hf_invwnn.sharing import contents_of, merged, unlearned_card
 from hf_invwnn.sharing.cards import BEGIN, END
 
@@ -112,6 +113,19 @@ def test_a_record_keeps_places_and_accounts_to_itself() -> None:
         "seed": 1,
         "optim": "object",
     }
+
+
+def test_the_seed_that_drew_the_forget_set_is_not_published(finished_run: Path, tmp_path: Path) -> None:
+    """With it and the data, anybody could draw the same examples."""
+    shutil.copytree(finished_run, tmp_path / "run")
+    record = read_record(finished_run)
+    record["forget"]["seed"] = 271828
+    write_record(record, tmp_path / "run")
+    sent = contents_of(tmp_path / "run", "ada/forgotten")
+    report = gather_report(tmp_path / "run")
+    for text in (sent.files["unlearning.json"].decode(), str(sent.card), json.dumps(report), render_report(report)):
+        assert "271828" not in text
+    assert gather_report(tmp_path / "run", show_ids=True)["forget"]["seed"] == 271828
 
 
 @pytest.mark.parametrize(
