@@ -180,8 +180,8 @@ def read_record(folder: str | os.PathLike) -> dict[str, Any]:
 
 def publishable(record: Mapping[str, Any]) -> dict[str, Any]:
     """
-    What a push sends of a record: the parts that [`make_record`] writes, nothing put beside them, and not the seed that
-    drew the forget set: with it, whoever has the data can draw the same examples.
+    What a push sends of a record: the parts that [`make_record`] writes, nothing put beside them, and not the seed
+    that drew the forget set. With it, whoever has the data can draw the same examples.
     """
     kept = {key: record[key] for key in RECORD_KEYS}
     measured = {name: _numbers(record["metrics"].get(name)) for name in MODELS}
