@@ -1,5 +1,4 @@
-"""The command line: `hf-invwnn` with `demo`, `compare`, `evaluate`, `convert-keras`, `push`, `report`
-and `verify`."""
+"""The command line: `hf-invwnn` with `demo`, `compare`, `evaluate`, `unlearn-diffusion`, `push`, `report`, ..."""
 
 from __future__ import annotations
 
@@ -28,6 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_demo(commands)
     _add_compare(commands)
     _add_evaluate(commands)
+    _add_unlearn_diffusion(commands)
     _add_convert_keras(commands)
     _add_push(commands)
     _add_report(commands)
@@ -74,6 +74,34 @@ def _add_evaluate(commands: argparse._SubParsersAction) -> None:
     evaluate.add_argument("--margin", type=float, default=0.1, help="difference in confidence that counts as none")
     evaluate.add_argument("--max_relearning_steps", type=int, default=500, help="steps on D_r; 0 for none")
     evaluate.set_defaults(run=_evaluate)
+
+
+def _add_unlearn_diffusion(commands: argparse._SubParsersAction) -> None:
+    summary = "Make a diffusion pipeline forget one class of images, from the images of that class alone."
+    unlearn = commands.add_parser(
+        "unlearn-diffusion", help=summary, description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+    unlearn.add_argument("--pipeline", required=True, metavar="P", help="folder or Hub id of the pipeline")
+    unlearn.add_argument(
+        "--dataset", required=True, metavar="D", help="folder of parquet files, Hub id, or 'digits' (scikit-learn's)"
+    )
+    unlearn.add_argument("--class", required=True, dest="forget_class", metavar="C", help="id or name of the class")
+    unlearn.add_argument("--classifier", metavar="J", help="folder or Hub id of the judge; none: all rewinds are done")
+    unlearn.add_argument("--output_dir", default="forgotten", help="folder for the pipeline and results.json")
+    unlearn.add_argument("--method", default="invwnn", help="'invwnn', 'task_vector' or 'neg_grad'")
+    unlearn.add_argument("--max_forget_ratio", type=float, default=1.0, help="stop at so many percent of the class")
+    unlearn.add_argument("--learning_rate", type=float, default=1e-4, help="of fine-tuning on the images")
+    unlearn.add_argument("--residual_scale", type=float, default=1.0, help="damping of a rewind")
+    unlearn.add_argument("--num_rewinds", type=int, default=30, help="rewinds at the most")
+    unlearn.add_argument("--batch_size", type=int, default=32, help="images of an optimizer step")
+    unlearn.add_argument("--num_images", type=int, default=500, help="images generated for a judgement")
+    unlearn.add_argument("--num_inference_steps", type=int, default=50, help="DDIM steps of a generated image")
+    unlearn.add_argument("--kid_subset_size", type=int, default=250, help="images of a subset of KID")
+    unlearn.add_argument("--image_column", default="image", help="column of the images")
+    unlearn.add_argument("--label_column", default="label", help="column of the class ids")
+    unlearn.add_argument("--resize", action="store_true", help="bring images to the size that the UNet takes")
+    unlearn.add_argument("--seed", type=int, default=0, help="seed of the order of the images, and of the noise")
+    unlearn.set_defaults(run=_unlearn_diffusion)
 
 
 def _add_convert_keras(commands: argparse._SubParsersAction) -> None:
@@ -162,6 +190,12 @@ def _evaluate(options: argparse.Namespace) -> None:
         max_relearning_steps=options.max_relearning_steps,
     )
     Console().print(evaluation_table(results), markup=False, soft_wrap=True)
+
+
+def _unlearn_diffusion(options: argparse.Namespace) -> None:
+    from .diffusion.command import unlearn_diffusion
+
+    Console().print(unlearn_diffusion(options), markup=False, soft_wrap=True)
 
 
 def _convert_keras(options: argparse.Namespace) -> None:

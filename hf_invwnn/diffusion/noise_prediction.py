@@ -1,0 +1,86 @@
+"""The loss that diffusion models are trained with, as a function of tensors, and noise that stays the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+
+PREDICTION_TYPES = ("epsilon", "sample", "v_prediction")
+
+
+def noise_prediction_loss(
+    unet: nn.Module,
+    scheduler: Any,
+    images: torch.Tensor,
+    noise: torch.Tensor,
+    timesteps: torch.Tensor,
+    **conditions: torch.Tensor,
+) -> torch.Tensor:
+    r"""
+    The mean squared error of what the UNet says of noisy images (Ho, Jain and Abbeel, eq. 14), as the training scripts
+    of diffusers compute it:
+
+        x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) eps
+        epsilon:       | unet(x_t, t) - eps |^2
+        sample:        a_t / (1 - a_t) | unet(x_t, t) - x_0 |^2      (Salimans and Ho)
+        v_prediction:  | unet(x_t, t) - (sqrt(a_t) eps - sqrt(1 - a_t) x_0) |^2
+
+    Args:
+        unet (`nn.Module`): Called as `unet(x_t, t, **conditions)`; its first output is the prediction.
+        scheduler (`SchedulerMixin`): Has `add_noise`, `alphas_cumprod` and a `prediction_type`.
+        images (`torch.Tensor` of shape `(N, C, H, W)`): x_0, in [-1, 1].
+        noise (`torch.Tensor` of shape `(N, C, H, W)`): eps.
+        timesteps (`torch.Tensor` of shape `(N,)`): t, in 0..`num_train_timesteps` - 1.
+        conditions: What else the UNet takes.
+
+    Returns:
+        `torch.Tensor`: A scalar in float32, the mean over all pixels of the batch.
+    """
+    predicted = unet(scheduler.add_noise(images, noise, timesteps), timesteps, return_dict=False, **conditions)[0]
+    prediction_type = scheduler.config.prediction_type
+    if prediction_type == "epsilon":
+        return nn.functional.mse_loss(predicted.float(), noise.float())
+    if prediction_type == "v_prediction":
+        velocity = scheduler.get_velocity(images, noise, timesteps)
+        return nn.functional.mse_loss(predicted.float(), velocity.float())
+    if prediction_type == "sample":
+        kept = scheduler.alphas_cumprod.to(images.device)[timesteps].float().view(-1, *[1] * (images.ndim - 1))
+        squared = nn.functional.mse_loss(predicted.float(), images.float(), reduction="none")
+        return (kept / (1 - kept) * squared).mean()
+    raise ValueError(f"`prediction_type` must be one of {PREDICTION_TYPES}, got {prediction_type!r}.")
+
+
+class FixedNoise(torch.utils.data.Dataset):
+    """
+    The examples of a data set, each with noise and a timestep of its own that never change, so that the losses of two
+    evaluations compare, whatever the batch size and the number of processes. Timesteps are spread evenly.
+
+    Args:
+        dataset (sized `Dataset`): Gives dictionaries with `pixel_values`.
+        num_train_timesteps (`int`): T.
+        seed (`int`, defaults to 0): Of the noise.
+    """
+
+    def __init__(self, dataset: Any, num_train_timesteps: int, seed: int = 0) -> None:
+        self.dataset, self.num_train_timesteps, self.seed = dataset, num_train_timesteps, seed
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        example: Mapping[str, torch.Tensor] = self.dataset[index]
+        generator = torch.Generator().manual_seed(self.seed * 1_000_003 + index)
+        # Multiples of the golden ratio, modulo 1, fill the interval more evenly than draws.
+        timestep = int((index * 0.6180339887498949 + 0.5) % 1 * self.num_train_timesteps)
+        return {
+            **example,
+            "noise": torch.randn(example["pixel_values"].shape, generator=generator),
+            "timesteps": torch.tensor(timestep),
+        }
+
+
+__all__ = ["PREDICTION_TYPES", "FixedNoise", "noise_prediction_loss"]
