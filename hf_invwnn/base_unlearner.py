@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Sized
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
-from transformers.trainer_utils import TrainOutput, get_last_checkpoint
+from transformers.trainer_utils import TrainOutput
 from transformers.utils import logging
 
 from .accuracy import classification_accuracy, most_likely_class
 from .callbacks import UnlearningCallback
-from .checkpoint import DamagedCheckpoint, check_checkpoint
-from .inputs import check_evaluation_sets, check_forget_set, check_labels, check_not_empty, check_output_dir
+from .checkpoint import DamagedCheckpoint
+from .inputs import (
+    check_distribution,
+    check_evaluation_sets,
+    check_forget_set,
+    check_labels,
+    check_not_empty,
+    check_output_dir,
+)
 from .normalization import frozen_statistics
-from .recorded_trainer import RecordedTrainer
+from .parts import Parts, reshard
+from .resumable_trainer import ResumableTrainer
+from .snapshot import Snapshot
 from .stopping import StoppingRule, UATarget, UnseenLoss, UtilityFloor
+from .storage import NotEnoughRoom
 from .training_args import UnlearningArguments
 from .trajectory import select_parameters
 
@@ -25,7 +35,7 @@ from .trajectory import select_parameters
 logger = logging.get_logger(__name__)
 
 
-class Unlearner(RecordedTrainer):
+class Unlearner(ResumableTrainer):
     r"""
     A `Trainer` that measures after every turn, stops by rules, and goes back to the last good weights. Alone it
     fine-tunes; a method overrides `compute_loss` or `_make_callback`.
@@ -54,6 +64,7 @@ class Unlearner(RecordedTrainer):
     """
 
     args: UnlearningArguments
+    needs_whole_weights: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -90,6 +101,7 @@ class Unlearner(RecordedTrainer):
         if trainer_kwargs.get("compute_metrics") is None:
             trainer_kwargs["compute_metrics"] = classification_accuracy
             trainer_kwargs.setdefault("preprocess_logits_for_metrics", most_likely_class)
+        self.forget_dataset = forget_dataset
         super().__init__(
             model=model,
             args=args,
@@ -97,6 +109,7 @@ class Unlearner(RecordedTrainer):
             eval_dataset=evaluation_sets,
             **trainer_kwargs,
         )
+        check_distribution(self.accelerator, type(self).__name__, self.needs_whole_weights)
         self._makes_optimizer = self.optimizer is None
         # Many forwards (ResNet, PVT v2, BERT) take `num_items_in_batch` as a keyword and do not use it, and then the
         # gradients of n accumulated batches would be n times too long. So no model is told: each batch gives its mean,
@@ -113,12 +126,7 @@ class Unlearner(RecordedTrainer):
 
     def _make_callback(self, parameters: Mapping[str, nn.Parameter], **kwargs: Any) -> UnlearningCallback:
         """The callback that knows what a turn of the method is."""
-        return UnlearningCallback(parameters, device=self.copies_device, **kwargs)
-
-    @property
-    def copies_device(self) -> str | None:
-        """Where copies of the weights live; `None` is beside them."""
-        return "cpu" if self.args.trajectory_device == "cpu" else None
+        return UnlearningCallback(parameters, **kwargs)
 
     @property
     def history(self) -> list[dict[str, float]]:
@@ -134,7 +142,10 @@ class Unlearner(RecordedTrainer):
         names = self.eval_dataset if splits is None else splits
         # A data loader takes a number from torch's generator; so a run does not depend on what is watched.
         with self._keeping_control(), torch.random.fork_rng(devices=[]):
-            return self.evaluate({name: self.eval_dataset[name] for name in names})
+            metrics = self.evaluate({name: self.eval_dataset[name] for name in names})
+        if self.model is not None:
+            reshard(self.model)
+        return metrics
 
     def _report(self, point: dict[str, float]) -> None:
         with self._keeping_control():
@@ -155,49 +166,69 @@ class Unlearner(RecordedTrainer):
         Whatever error ends it, the model has the last good weights afterwards. Interrupted from the keyboard, it saves
         them too before the interruption goes on its way.
 
+        Where several processes train, an error or an interruption ends them all and puts nothing back: what was last
+        saved is the checkpoint before.
+
         Raises:
             DamagedCheckpoint: `resume_from_checkpoint` is incomplete, truncated, pickled or of another run; the model
                 is unchanged.
+            NotEnoughRoom: The trajectory does not fit where it is to live; the message says where it would.
         """
         folder = self._checkpoint_folder(resume_from_checkpoint)
         if self._makes_optimizer:
             self.optimizer = None  # that of an earlier call has its learning rate and its moments
+        self._identity = None
         model = self.accelerator.unwrap_model(self.model)
-        before = {name: value.clone() for name, value in model.state_dict().items()} if folder else {}
-        self.unlearning.resume_from, self.unlearning.last_good, self.unlearning.has_stepped = folder, None, False
+        reshard(model)
+        before = _everything(model) if folder and self._alone and self.unlearning.parts.layout == "whole" else None
+        self.unlearning.last_good, self.unlearning.has_stepped = None, False
+        self.unlearning.resume = (lambda: self._resume(folder)) if folder else None
         with ExitStack() as contexts:
             contexts.enter_context(_only_trainable(model, self.unlearning.parameters))
             if self.args.freeze_normalization:
                 contexts.enter_context(frozen_statistics(model))
+            contexts.callback(self._clear_disk)
             try:
                 return super().train(folder, *args, **kwargs)
+            except NotEnoughRoom:
+                if before is not None:
+                    before.restore()
+                raise
             except KeyboardInterrupt:
-                if self.unlearning.last_good is None and before:
-                    model.load_state_dict(before)
-                self.unlearning.restore_last_good()
-                self.save_model()
-                logger.warning(f"Interrupted; the last good weights are saved in `{self.args.output_dir}`.")
+                self._save_interrupted(before)
                 raise
             except Exception as error:
-                if folder is not None and not self.unlearning.has_stepped:
-                    model.load_state_dict(before)
+                if self._alone and before is not None and not self.unlearning.has_stepped:
+                    before.restore()
                     raise DamagedCheckpoint(f"`{folder}` cannot be resumed from: {error}") from error
-                self.unlearning.restore_last_good()
+                if self._alone:
+                    self.unlearning.restore_last_good()
                 raise
 
-    def _checkpoint_folder(self, resume_from_checkpoint: str | bool | None) -> str | None:
-        """The folder to resume from, looked through before the model is touched."""
-        if not resume_from_checkpoint:
-            return None
-        folder = (
-            get_last_checkpoint(str(self.args.output_dir))
-            if resume_from_checkpoint is True
-            else str(resume_from_checkpoint)
-        )
-        if folder is None:
-            raise ValueError(f"`resume_from_checkpoint`: there is no checkpoint in `{self.args.output_dir}`.")
-        check_checkpoint(folder, self.unlearning.kept)
-        return folder
+    @property
+    def _alone(self) -> bool:
+        """Whether weights can be put back without the other processes, which may have ended or be elsewhere."""
+        return self.accelerator.num_processes == 1
+
+    def _save_interrupted(self, before: Snapshot | None) -> None:
+        if not self._alone:
+            logger.warning("Interrupted; go on from the last checkpoint with `resume_from_checkpoint=True`.")
+            return
+        if self.unlearning.last_good is None and before is not None:
+            before.restore()
+        self.unlearning.restore_last_good()
+        self.save_model()
+        logger.warning(f"Interrupted; the last good weights are saved in `{self.args.output_dir}`.")
+
+    def _clear_disk(self) -> None:
+        """What was kept on disk while the run went on is of no use after it."""
+        for name in ("trajectory", "last_good", "end"):
+            self.unlearning.path_on_disk(name).unlink(missing_ok=True)
+
+
+def _everything(model: nn.Module) -> Snapshot:
+    """A copy of all weights and buffers of a model."""
+    return Snapshot(Parts({**dict(model.named_parameters()), **dict(model.named_buffers())}), "cpu")
 
 
 def _evaluation_sets(forget_dataset: Any, eval_dataset: Any, forget_eval_dataset: Any) -> dict[str, Any]:
@@ -227,15 +258,17 @@ def _rules(args: UnlearningArguments, evaluation_sets: Mapping[str, Any]) -> lis
 @contextmanager
 def _only_trainable(model: nn.Module, tracked: Mapping[str, nn.Parameter]) -> Iterator[None]:
     """Parameters that are not to change must not learn the forget set either."""
-    chosen = {id(parameter) for parameter in tracked.values()}
-    held = [p for p in model.parameters() if p.requires_grad and id(p) not in chosen]
-    for parameter in held:
-        parameter.requires_grad_(False)
+    held = [name for name, parameter in model.named_parameters() if parameter.requires_grad and name not in tracked]
+    for name, parameter in model.named_parameters():
+        if name in held:
+            parameter.requires_grad_(False)
     try:
         yield
     finally:
-        for parameter in held:
-            parameter.requires_grad_(True)
+        # By name, since `fully_shard` puts other parameters in the place of these.
+        for name, parameter in model.named_parameters():
+            if name in held:
+                parameter.requires_grad_(True)
 
 
 __all__ = ["Unlearner"]

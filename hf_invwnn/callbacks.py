@@ -9,19 +9,23 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast
+from accelerate.utils import broadcast, extract_model_from_parallel
+from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import logging
 
-from .checkpoint import CURRENT, EXTRA, LAST_GOOD, load_unlearning_state, save_unlearning_state
+from .masters import tell_masters
+from .parts import Parts
+from .snapshot import Snapshot, interpolate
 from .stopping import Crossing, StoppingRule, find_crossing
 from .training_args import UnlearningArguments
-from .trajectory import NonFiniteWeights, Snapshot, interpolate, non_finite
+from .trajectory import NonFiniteWeights, non_finite
 
 
 logger = logging.get_logger(__name__)
 
+# The metrics that the history of a run keeps, by the ends of their names.
+_KEPT = ("_loss", "_accuracy", "_ratio", "_kid")
 # Evaluates the model as it is now on some evaluation sets (on all of them without an argument).
 Measure = Callable[..., dict[str, float]]
 
@@ -30,7 +34,7 @@ class UnlearningCallback(TrainerCallback):
     r"""
     The course of an unlearning run inside a `Trainer`. Every `intervals_per_rewind` intervals end a *turn*: the
     model is measured, and the run stops or goes on. A method that does more at the end of a turn, or within it,
-    overrides `begin_turn`, `on_interval`, `move` and `end_turn`.
+    overrides `prepare`, `begin_turn`, `on_interval`, `move` and `end_turn`.
 
     The weights after the last turn that was measured and kept are the *last good* ones. Whatever ends the run, the
     model has them at the end.
@@ -42,38 +46,43 @@ class UnlearningCallback(TrainerCallback):
         report (`Callable`): Gets a `dict[str, float]` after every turn, for the log.
         buffers (`dict[str, torch.Tensor]`, *optional*): Buffers that fine-tuning changes; kept and restored with the
             last good weights.
-        device (`torch.device` or `str`, *optional*): Where copies live; beside the parameters by default.
     """
 
     turn_name = "turn"
 
     def __init__(
         self,
-        parameters: Mapping[str, torch.nn.Parameter],
+        parameters: Mapping[str, nn.Parameter],
         rules: Sequence[StoppingRule],
         measure: Measure,
         report: Callable[[dict[str, float]], None],
         buffers: Mapping[str, torch.Tensor] | None = None,
-        device: torch.device | str | None = None,
     ) -> None:
         self.parameters = dict(parameters)
+        self.buffers = dict(buffers or {})
         self.rules = list(rules)
         self.measure = measure
         self.report = report
-        self.device = device
-        # What "the last good weights" are made of.
-        self.kept: dict[str, torch.Tensor] = {**self.parameters, **(buffers or {})}
+        self.parts = Parts(self.parameters)
         self.last_good: Snapshot | None = None
+        self.good_buffers: dict[str, torch.Tensor] = {}
         self.rewinds = 0
         self.stop_reason: str | None = None
         self.history: list[dict[str, float]] = []
-        self.resume_from: str | None = None
+        # Set before a run that is to go on: it takes the place of the start.
+        self.resume: Callable[[], None] | None = None
         self.has_stepped = False
-        self._steps_per_interval = 1
+        self.steps_per_interval = 1
+        self.seconds_before = 0.0
         self._started = 0.0
-        self._seconds_before = 0.0
+        self._model: nn.Module | None = None
+        self._folder = Path()
+        self._storage = "model"
 
     # ---- What a method may add ----
+
+    def prepare(self, arguments: UnlearningArguments) -> None:
+        """Called when a run begins or goes on, with `parts` set."""
 
     def begin_turn(self, arguments: UnlearningArguments) -> None:
         """Called before the first step of a turn."""
@@ -83,8 +92,7 @@ class UnlearningCallback(TrainerCallback):
 
     def move(self, arguments: UnlearningArguments) -> None:
         """Called after the last step of a turn, before it is measured."""
-        if bad := non_finite(self.parameters.items()):
-            raise NonFiniteWeights(f"`{bad[0]}` is not finite")
+        self.refuse_non_finite()
 
     def end_turn(self) -> None:
         """Called after a turn was kept; also before the first."""
@@ -103,14 +111,16 @@ class UnlearningCallback(TrainerCallback):
     ) -> None:
         arguments = _unlearning(args)
         intervals = arguments.num_rewinds * arguments.intervals_per_rewind
-        self._steps_per_interval = max(1, state.max_steps // intervals)
+        self.steps_per_interval = max(1, state.max_steps // intervals)
         self._started = time.monotonic()
-        if self.resume_from is not None:
-            self._resume(self.resume_from, self._schedule(arguments))
+        self._bind(kwargs["model"], arguments)
+        self.prepare(arguments)
+        if self.resume is not None:
+            self.resume()
             return
-        self.rewinds, self.stop_reason, self.history, self._seconds_before = 0, None, [], 0.0
+        self.rewinds, self.stop_reason, self.history, self.seconds_before = 0, None, [], 0.0
         self.end_turn()
-        self._keep()
+        self.keep()
         metrics = self.measure()
         self._note(state, metrics)
         if reached := [rule for rule in self.rules if rule.excess(metrics) >= 0]:
@@ -129,13 +139,16 @@ class UnlearningCallback(TrainerCallback):
             # The Trainer takes one step before it looks whether to stop; `on_train_end` undoes it.
             control.should_training_stop = True
             return
-        if state.global_step % self._steps_per_interval:
+        if state.global_step % self.steps_per_interval:
             return
-        interval = (state.global_step // self._steps_per_interval) % arguments.intervals_per_rewind
-        if interval == 0:
-            self._turn(arguments, state, control, kwargs.get("optimizer"))
-        else:
-            self.on_interval(arguments, interval)
+        interval = (state.global_step // self.steps_per_interval) % arguments.intervals_per_rewind
+        try:
+            if interval == 0:
+                self._turn(arguments, state, control, kwargs.get("optimizer"))
+            else:
+                self.on_interval(arguments, interval)
+        except (NonFiniteWeights, NonFiniteLoss) as error:
+            self._undo(control, error)
         if self.stop_reason is None and arguments.max_seconds and self._agreed_seconds(args) > arguments.max_seconds:
             self._stop(control, f"the budget of {arguments.max_seconds:g} seconds is used up")
 
@@ -152,8 +165,58 @@ class UnlearningCallback(TrainerCallback):
 
     def restore_last_good(self) -> None:
         """Puts the weights of the last kept turn back (those of the start, if there was none)."""
-        if self.last_good is not None:
-            self.last_good.restore(self.kept)
+        if self.last_good is None:
+            return
+        self.last_good.restore()
+        for name, value in self.good_buffers.items():
+            self.buffers[name].copy_(value)
+        self.changed()
+
+    def _bind(self, model: nn.Module, arguments: UnlearningArguments) -> None:
+        """Takes hold of the parameters as they are in this run, in whose place `fully_shard` has put others."""
+        self._model = extract_model_from_parallel(model, keep_torch_compile=False)
+        present = dict(self._model.named_parameters())
+        self.parameters = {name: present.get(name, parameter) for name, parameter in self.parameters.items()}
+        self.parts = Parts(self.parameters)
+        self._storage = arguments.trajectory_storage
+        self._folder = arguments.trajectory_path
+
+    # ---- For methods ----
+
+    def changed(self) -> None:
+        """To be called after parameters have been put in by hand."""
+        tell_masters(self.parameters)
+
+    def refuse_non_finite(self) -> None:
+        """
+        Raises:
+            NonFiniteWeights: A parameter is not finite, on any process.
+        """
+        bad = non_finite(self.parts.items())
+        if self.parts.any(bool(bad)):
+            raise NonFiniteWeights(f"`{bad[0] if bad else 'a weight of another process'}` is not finite")
+
+    def check_parameters(self) -> None:
+        """
+        Raises:
+            RuntimeError: A tracked parameter is gone or has been replaced, or the model has another trainable one.
+        """
+        assert self._model is not None
+        present = {name: parameter for name, parameter in self._model.named_parameters() if parameter.requires_grad}
+        if present.keys() != self.parameters.keys():
+            differing = ", ".join(sorted(present.keys() ^ self.parameters.keys())[:3])
+            raise RuntimeError(
+                f"`model`: its trainable parameters changed between two snapshots ({differing}); a trajectory needs "
+                "the same ones throughout. Freeze, add and remove parameters before `train()`."
+            )
+        if self.parts.is_sharded:
+            return  # a shard and the whole parameter take turns in the model
+        if replaced := [name for name, parameter in present.items() if parameter is not self.parameters[name]]:
+            raise RuntimeError(f"`model`: {replaced[0]} was replaced between two snapshots; change it in place.")
+
+    def path_on_disk(self, name: str) -> Path:
+        """The file of this process for tensors that are kept on disk."""
+        return self._folder / f"{name}_{self.parts.rank}.safetensors"
 
     # ---- One turn ----
 
@@ -164,22 +227,22 @@ class UnlearningCallback(TrainerCallback):
         control: TrainerControl,
         optimizer: torch.optim.Optimizer | None,
     ) -> None:
-        try:
-            self.move(arguments)
-            metrics = self.measure()
-            _refuse_non_finite(metrics)
-        except (NonFiniteWeights, NonFiniteLoss) as error:
-            self.restore_last_good()
-            message = f"{self.turn_name} {self.rewinds + 1} was undone, {error}; the weights are those before it"
-            logger.warning(f"{message}. A smaller `learning_rate` (or `residual_scale`) may help.")
-            self._stop(control, message)
-            return
+        self.move(arguments)
+        self.changed()
+        metrics = self.measure()
+        _refuse_non_finite(metrics)
         self.rewinds += 1
         self._decide(state, control, metrics)
-        self._keep()
+        self.keep()
         self.end_turn()
         if self.stop_reason is None:
             self._begin_next(arguments, state, control, optimizer)
+
+    def _undo(self, control: TrainerControl, error: ArithmeticError) -> None:
+        self.restore_last_good()
+        message = f"{self.turn_name} {self.rewinds + 1} was undone, {error}; the weights are those before it"
+        logger.warning(f"{message}. A smaller `learning_rate` (or `residual_scale`) may help.")
+        self._stop(control, message)
 
     def _decide(self, state: TrainerState, control: TrainerControl, metrics: dict[str, float]) -> None:
         """Stops if a rule is past its goal, after going back on the segment to where the first of them was reached."""
@@ -188,11 +251,10 @@ class UnlearningCallback(TrainerCallback):
         if not past:
             self._note(state, metrics)
             return
-        assert self.last_good is not None
-        end = Snapshot(self.parameters, self.device)
+        end = self._snapshot("end")
         crossings = [(self._search(rule, excess, end), rule) for rule, excess in past]
         crossing, rule = min(crossings, key=lambda found: found[0].fraction)
-        interpolate(self.parameters, self.last_good, end, crossing.fraction)
+        self._go_to(end, crossing.fraction)
         if crossing.fraction < 1:
             metrics = self.measure()
         self._note(state, metrics, fraction=crossing.fraction)
@@ -212,11 +274,19 @@ class UnlearningCallback(TrainerCallback):
 
     def _search(self, rule: StoppingRule, excess_at_end: float, end: Snapshot) -> Crossing:
         def excess_at(fraction: float) -> float:
-            assert self.last_good is not None
-            interpolate(self.parameters, self.last_good, end, fraction)
-            return rule.excess(self.measure(rule.splits))
+            self._go_to(end, fraction)
+            try:
+                return rule.excess(self.measure(rule.splits))
+            except NonFiniteWeights:
+                return math.nan
 
         return find_crossing(excess_at, excess_at_end, rule.tolerance, rule.never_past)
+
+    def _go_to(self, end: Snapshot, fraction: float) -> None:
+        """Puts the weights at a fraction of the way from the last good ones."""
+        assert self.last_good is not None
+        interpolate(self.last_good, end, fraction)
+        self.changed()
 
     def _begin_next(
         self,
@@ -237,89 +307,45 @@ class UnlearningCallback(TrainerCallback):
             control.should_save = True
 
     def _affordable(self, arguments: UnlearningArguments, state: TrainerState) -> bool:
-        needed = arguments.intervals_per_rewind * self._steps_per_interval
+        needed = arguments.intervals_per_rewind * self.steps_per_interval
         return arguments.max_forget_steps is None or state.global_step + needed <= arguments.max_forget_steps
 
-    def _keep(self) -> None:
-        if bad := non_finite(self.kept.items()):
-            raise ValueError(f"`model` holds weights that are not finite: {', '.join(bad[:3])}.")
+    def keep(self) -> None:
+        """Makes the weights as they are now the last good ones."""
+        bad = non_finite([*self.parts.items(), *self.buffers.items()])
+        if self.parts.any(bool(bad)):
+            raise ValueError(
+                f"`model` holds weights that are not finite: {', '.join(bad[:3]) or 'on another process'}."
+            )
+        self.good_buffers = {name: value.detach().clone() for name, value in self.buffers.items()}
         if self.last_good is None:
-            self.last_good = Snapshot(self.kept, self.device)
+            self.last_good = self._snapshot("last_good")
         else:
-            self.last_good.take(self.kept)
+            self.last_good.take()
+
+    def _snapshot(self, name: str) -> Snapshot:
+        return Snapshot(self.parts, self._storage, self.path_on_disk(name))
 
     def _stop(self, control: TrainerControl, reason: str) -> None:
         self.stop_reason = reason
         control.should_training_stop = True
 
-    def _seconds(self) -> float:
-        return self._seconds_before + time.monotonic() - self._started
+    def seconds(self) -> float:
+        """Seconds of this run so far, those before an interruption among them."""
+        return self.seconds_before + time.monotonic() - self._started
 
     def _agreed_seconds(self, args: TrainingArguments) -> float:
         """The clock of the first rank, so that every rank stops at the same step."""
-        return float(broadcast(torch.tensor(self._seconds(), device=args.device)))
+        return float(broadcast(torch.tensor(self.seconds(), device=args.device)))
 
     def _note(self, state: TrainerState, metrics: Mapping[str, float], fraction: float = 1.0) -> None:
         """Remembers a measured point of the curve."""
-        kept = {name: value for name, value in metrics.items() if name.endswith(("_loss", "_accuracy"))}
-        point = {"rewind": self.rewinds, "fraction": fraction, "step": state.global_step, "seconds": self._seconds()}
+        kept = {name: value for name, value in metrics.items() if name.endswith(_KEPT)}
+        point = {"rewind": self.rewinds, "fraction": fraction, "step": state.global_step, "seconds": self.seconds()}
         if "eval_forget_accuracy" in metrics:
             point["ua"] = 100 * (1 - metrics["eval_forget_accuracy"])
         self.history.append({**point, **kept})
         self.report({name: value for name, value in point.items() if name in ("rewind", "ua", "seconds")})
-
-    # ---- Checkpoints ----
-
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
-        if not state.is_world_process_zero or self.last_good is None:
-            return
-        folder = Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-        extra, snapshots = self.extra_state()
-        tensors = {f"{EXTRA}{name}": value for name, value in extra.items()}
-        tensors |= {f"{CURRENT}{name}": value.detach() for name, value in self.parameters.items()}
-        tensors |= {f"{LAST_GOOD}{name}": value for name, value in self.last_good.values.items()}
-        save_unlearning_state(
-            folder,
-            tensors,
-            {
-                "schedule": self._schedule(_unlearning(args)),
-                "snapshots": snapshots,
-                "rewinds": self.rewinds,
-                "stop_reason": self.stop_reason,
-                "history": self.history,
-                "seconds": self._seconds(),
-            },
-        )
-
-    def _resume(self, folder: str, schedule: Mapping[str, int]) -> None:
-        tensors, state = load_unlearning_state(folder)
-        for name, value in schedule.items():
-            if state["schedule"][name] != value:
-                raise ValueError(f"it was saved with `{name}` = {state['schedule'][name]}, but this run has {value}")
-        extra, current, good = (
-            {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-            for prefix in (EXTRA, CURRENT, LAST_GOOD)
-        )
-        self.load_extra_state(extra, state["snapshots"])
-        # The Trainer has loaded model.safetensors, but leaves out without an error what `save_pretrained` stores under
-        # another name (the layers of a ViT, transformers issue 43701). So what is tracked comes from our own file.
-        with torch.no_grad():
-            for name, parameter in self.parameters.items():
-                parameter.copy_(current[name])
-        self._keep()
-        assert self.last_good is not None
-        for name, tensor in self.last_good.values.items():
-            tensor.copy_(good[name])
-        self.rewinds, self.stop_reason = state["rewinds"], state["stop_reason"]
-        self.history, self._seconds_before = state["history"], state["seconds"]
-
-    def _schedule(self, arguments: UnlearningArguments) -> dict[str, int]:
-        """What must not change between two parts of a run, for where a step belongs follows from it."""
-        return {
-            "num_snapshots": arguments.num_snapshots,
-            "warmup_intervals": arguments.warmup_intervals,
-            "steps_per_interval": self._steps_per_interval,
-        }
 
 
 class NonFiniteLoss(ArithmeticError):

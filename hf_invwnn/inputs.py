@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence, Sized
 from typing import Any
 
 import numpy as np
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from .stopping import StoppingRule
@@ -135,6 +136,24 @@ def check_evaluation_sets(rules: Sequence[StoppingRule], evaluation_sets: Mappin
                 )
 
 
+def check_distribution(accelerator: Accelerator, method: str, needs_whole_weights: bool) -> None:
+    """
+    Raises:
+        ValueError: The weights are to be divided in a way that trajectories cannot follow, or that `method` cannot.
+    """
+    fsdp = getattr(accelerator.state, "fsdp_plugin", None)
+    if fsdp is not None and fsdp.fsdp_version != 2:
+        raise ValueError(
+            "`fsdp_version` is 1, which hides the parameters in flat ones; set `fsdp_version: 2` in the configuration "
+            "of accelerate."
+        )
+    deepspeed = getattr(accelerator.state, "deepspeed_plugin", None)
+    if deepspeed is not None and deepspeed.zero_stage == 3:
+        raise ValueError("`zero_stage` is 3, under which no process has weights to record; use 2, or FSDP2.")
+    if fsdp is not None and needs_whole_weights:
+        raise ValueError(f"{method} ranks or widens whole tensors and cannot work on shards; use DDP instead of FSDP.")
+
+
 def check_output_dir(output_dir: str | os.PathLike | None) -> None:
     """
     Raises:
@@ -150,6 +169,7 @@ def check_output_dir(output_dir: str | os.PathLike | None) -> None:
 
 
 __all__ = [
+    "check_distribution",
     "check_evaluation_sets",
     "check_forget_set",
     "check_has_labels",

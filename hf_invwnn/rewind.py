@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import sys
+
 import torch
 
 from .predictor import PastWeightPredictor, parameter_kind
 from .trajectory import NonFiniteWeights, Trajectory, non_finite
 
 
+# Weights whose trajectory is brought to the device of the model at once: 15 snapshots of them are 60 MiB.
+BLOCK_SIZE = 2**20
+
+
 def past_weights(
-    trajectory: torch.Tensor, predictor: PastWeightPredictor, residual_scale: float = 1.0
+    trajectory: torch.Tensor,
+    predictor: PastWeightPredictor,
+    residual_scale: float = 1.0,
+    kind: str | None = None,
 ) -> torch.Tensor:
     r"""
     The weights of one parameter before it had learned what its trajectory shows it learning.
@@ -20,19 +29,21 @@ def past_weights(
         trajectory (`torch.Tensor` of shape `(K, *shape)`): Its snapshots, oldest first, in float32.
         predictor ([`PastWeightPredictor`]): Gives the residual of each weight.
         residual_scale (`float`, defaults to 1.0): Damping; 1.0 is the paper's full step.
+        kind (`str`, *optional*): `"conv"`, `"linear"` or `"bias"`; that of the shape by default.
 
     Returns:
         `torch.Tensor` of shape `(*shape)` in float32.
     """
     oldest = trajectory[0]
-    residual = predictor.predict_residual(trajectory, parameter_kind(oldest.shape))
+    residual = predictor.predict_residual(trajectory, kind or parameter_kind(oldest.shape))
     return oldest + residual_scale * residual.to(oldest)
 
 
 @torch.no_grad()
 def rewind(trajectory: Trajectory, predictor: PastWeightPredictor, residual_scale: float = 1.0) -> None:
     r"""
-    Puts the predicted past into every tracked parameter, in place (algorithm 1 of the paper, one turn).
+    Puts the predicted past into every tracked parameter, in place (algorithm 1 of the paper, one turn). Every process
+    predicts its own part; those that hold the same weights then tell each other.
 
     Args:
         trajectory ([`Trajectory`]): All K snapshots; not changed.
@@ -41,16 +52,26 @@ def rewind(trajectory: Trajectory, predictor: PastWeightPredictor, residual_scal
 
     Raises:
         RuntimeError: The trajectory is not full.
-        NonFiniteWeights: A predicted weight is not finite. Parameters before it have moved already; whoever calls
-            holds the weights to go back to.
+        NonFiniteWeights: A predicted weight is not finite, on any process. Parameters before it have moved already;
+            whoever calls holds the weights to go back to.
     """
     if not trajectory.is_full:
         raise RuntimeError(f"A rewind needs {trajectory.num_snapshots} snapshots, there are {trajectory.count}.")
-    for name, parameter, snapshots in trajectory.items():
-        past = past_weights(snapshots.to(parameter.device), predictor, residual_scale)
+    parts, bad = trajectory.parts, ""
+    for name, local, snapshots in trajectory.blocks(BLOCK_SIZE if is_elementwise(predictor) else sys.maxsize):
+        past = past_weights(snapshots.to(local.device), predictor, residual_scale, parts.kind(name))
         if non_finite([(name, past)]):
-            raise NonFiniteWeights(f"the predicted past of `{name}` is not finite")
-        parameter.copy_(past)
+            bad = name
+            break
+        local.copy_(past)
+    if parts.any(bool(bad)):
+        raise NonFiniteWeights(f"the predicted past of `{bad or 'a weight of another process'}` is not finite")
+    parts.exchange()
 
 
-__all__ = ["past_weights", "rewind"]
+def is_elementwise(predictor: PastWeightPredictor) -> bool:
+    """Whether the residual of a weight depends on nothing but its own trajectory."""
+    return getattr(getattr(predictor, "config", None), "trajectory_scale", "none") != "tensor"
+
+
+__all__ = ["is_elementwise", "past_weights", "rewind"]

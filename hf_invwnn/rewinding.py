@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from .callbacks import UnlearningCallback
 from .predictor import PastWeightPredictor
-from .rewind import rewind
+from .rewind import is_elementwise, rewind
+from .room import check_room
 from .training_args import UnlearningArguments
 from .trajectory import Trajectory
 
@@ -22,17 +24,27 @@ class RewindingCallback(UnlearningCallback):
         Theta^{t-1} <- Theta^t + scale * InvWNN(W, dW), then measure, then stop or go on
 
     Args:
-        trajectory ([`Trajectory`]): Where snapshots go.
         predictor ([`PastWeightPredictor`]): Predicts the past weights.
-        kwargs: The other arguments of [`UnlearningCallback`].
+        args, kwargs: The other arguments of [`UnlearningCallback`].
     """
 
     turn_name = "rewind"
+    trajectory: Trajectory
 
-    def __init__(self, trajectory: Trajectory, predictor: PastWeightPredictor, **kwargs: Any) -> None:
-        super().__init__(trajectory.parameters, device=trajectory.device, **kwargs)
-        self.trajectory = trajectory
+    def __init__(self, *args: Any, predictor: PastWeightPredictor, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
         self.predictor = predictor
+
+    def prepare(self, arguments: UnlearningArguments) -> None:
+        if self.parts.layout != "whole" and not is_elementwise(self.predictor):
+            raise ValueError(
+                "`predictor` has `trajectory_scale='tensor'` and needs every weight of a tensor at once, which no "
+                "process has here; take one with 'weight' or 'none', or start a single process."
+            )
+        storage, dtype = arguments.trajectory_storage, arguments.trajectory_dtype
+        check_room(self.parts, arguments.num_snapshots, dtype, storage, arguments.trajectory_path)
+        path = self.path_on_disk("trajectory")
+        self.trajectory = Trajectory(self.parts, arguments.num_snapshots, dtype, storage, path)
 
     def begin_turn(self, arguments: UnlearningArguments) -> None:
         if arguments.warmup_intervals == 0:
@@ -40,11 +52,21 @@ class RewindingCallback(UnlearningCallback):
 
     def on_interval(self, arguments: UnlearningArguments, interval: int) -> None:
         if interval >= arguments.warmup_intervals:
-            self.trajectory.record()
+            self._record()
 
     def move(self, arguments: UnlearningArguments) -> None:
-        self.trajectory.record()
+        self._record()
         rewind(self.trajectory, self.predictor, arguments.residual_scale)
+
+    def _record(self) -> None:
+        self.check_parameters()
+        self.refuse_non_finite()
+        self.trajectory.record()
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.trajectory.before_change()
 
     def end_turn(self) -> None:
         self.trajectory.clear()

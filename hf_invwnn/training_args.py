@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from transformers import SchedulerType, TrainingArguments
 from transformers.trainer_utils import HubStrategy
 
+from .storage import STORAGES
 from .trajectory import TRAJECTORY_DTYPES
 
 
 SNAPSHOT_STRATEGIES = ("epoch", "steps")
-TRAJECTORY_DEVICES = ("cpu", "model")
 
 
 @dataclass
@@ -40,7 +41,9 @@ class UnlearningArguments(TrainingArguments):
         reset_optimizer (`bool`, defaults to `False`): Start each recording with a fresh optimizer state.
         trajectory_dtype (`str`, defaults to `"float32"`): `"float32"`, or `"bfloat16"` for differences in half the
             memory.
-        trajectory_device (`str`, defaults to `"cpu"`): `"cpu"`, or `"model"` for beside the parameters.
+        trajectory_storage (`str`, defaults to `"cpu"`): Where snapshots live: `"cpu"` (pinned where the model is on an
+            accelerator), `"model"` for beside the parameters, or `"disk"` for memory-mapped safetensors.
+        trajectory_folder (`str`, *optional*): Where on disk; `_trajectory` in `output_dir` by default.
         save_every_rewinds (`int`, defaults to 0): Save a checkpoint after every n-th rewind, when it is smallest; 0
             leaves saving to `save_strategy`.
         target_ua (`float`, *optional*): Stop at this UA, in percent of the forget set.
@@ -78,7 +81,8 @@ class UnlearningArguments(TrainingArguments):
     freeze_normalization: bool = field(default=True, metadata={"help": "Keep running statistics bitwise unchanged."})
     reset_optimizer: bool = field(default=False, metadata={"help": "Fresh optimizer state after each rewind."})
     trajectory_dtype: str = field(default="float32", metadata={"help": "'float32' or 'bfloat16' (differences)."})
-    trajectory_device: str = field(default="cpu", metadata={"help": "Where snapshots live: 'cpu' or 'model'."})
+    trajectory_storage: str = field(default="cpu", metadata={"help": "Where snapshots live: 'cpu', 'model', 'disk'."})
+    trajectory_folder: str | None = field(default=None, metadata={"help": "Where on disk; in output_dir by default."})
     save_every_rewinds: int = field(
         default=0, metadata={"help": "Checkpoint after every n-th rewind; 0: only as save_strategy says."}
     )
@@ -122,6 +126,11 @@ class UnlearningArguments(TrainingArguments):
         """Intervals of fine-tuning for one rewind, the unrecorded ones among them."""
         return self.warmup_intervals + self.num_snapshots - 1
 
+    @property
+    def trajectory_path(self) -> Path:
+        """The folder for what is kept on disk while a run goes on."""
+        return Path(self.trajectory_folder or Path(str(self.output_dir)) / "_trajectory")
+
     def _check_rewinding(self) -> None:
         for name, least in (
             ("num_rewinds", 1),
@@ -139,7 +148,7 @@ class UnlearningArguments(TrainingArguments):
         for name, choices in (
             ("snapshot_strategy", SNAPSHOT_STRATEGIES),
             ("trajectory_dtype", tuple(TRAJECTORY_DTYPES)),
-            ("trajectory_device", TRAJECTORY_DEVICES),
+            ("trajectory_storage", STORAGES),
         ):
             if getattr(self, name) not in choices:
                 raise ValueError(f"`{name}` must be one of {choices}, got {getattr(self, name)!r}.")

@@ -9,10 +9,10 @@ from typing import Any
 from torch import nn
 
 from .base_unlearner import Unlearner
+from .identity import predictor_hash
 from .predictor import PastWeightPredictor, load_predictor
 from .rewinding import RewindingCallback
 from .training_args import UnlearningArguments
-from .trajectory import Trajectory
 
 
 class InvWNNUnlearner(Unlearner):
@@ -62,8 +62,10 @@ class InvWNNUnlearner(Unlearner):
     def _make_callback(self, parameters: Mapping[str, nn.Parameter], **kwargs: Any) -> RewindingCallback:
         if isinstance(self.predictor, nn.Module):
             self.predictor.to(self.args.device)
-        trajectory = Trajectory(parameters, self.args.num_snapshots, self.args.trajectory_dtype, self.copies_device)
-        return RewindingCallback(trajectory, self.predictor, **kwargs)
+        return RewindingCallback(parameters, predictor=self.predictor, **kwargs)
+
+    def identity(self) -> dict[str, str | None]:
+        return {**super().identity(), "predictor": predictor_hash(self.predictor)}
 
     def _check_arguments(self, args: UnlearningArguments) -> None:
         super()._check_arguments(args)

@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hf_invwnn import InvWNNUnlearner, LinearPredictor
-from hf_invwnn.checkpoint import DamagedCheckpoint, check_checkpoint
+from hf_invwnn.checkpoint import ASIDE, DamagedCheckpoint, check_checkpoint, save_state, seal
 
 
 Make = Callable[..., InvWNNUnlearner]
@@ -151,6 +151,7 @@ def test_the_seconds_of_both_parts_add_up(run: Start, tmp_path: Path, monkeypatc
     path = tmp_path / "out" / "checkpoint-8" / "unlearning_state.json"
     state = json.loads(path.read_text())
     path.write_text(json.dumps({**state, "seconds": 1000.0}))
+    seal(path.parent)
     resumed = run()
     resumed.train(resume_from_checkpoint=True)
     assert 1000 < resumed.history[-1]["seconds"] < 1100
@@ -206,6 +207,17 @@ def checkpoint(whole_checkpoint: Path, tmp_path: Path) -> Path:
     return shutil.copytree(whole_checkpoint, tmp_path / "checkpoint-12")
 
 
+def raise_full_disk_at(step: int) -> Callable[..., None]:
+    """Stands for `save_state` on a disk that is full when the checkpoint of a step is written."""
+
+    def save(folder: Path, state: Any) -> None:
+        if Path(folder).name.endswith(f"-{step}"):
+            raise OSError(28, "No space left on device")
+        save_state(folder, state)
+
+    return save
+
+
 def truncate(path: Path, keep: float = 0.6) -> None:
     whole = path.read_bytes()
     path.write_bytes(whole[: int(keep * len(whole))])
@@ -220,18 +232,21 @@ def misshapen_weights(folder: Path) -> None:
     state = load_file(folder / "model.safetensors")
     state["classifier.weight"] = torch.zeros(3, 16)
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    seal(folder)
 
 
 def without_a_last_good_weight(folder: Path) -> None:
     state = load_file(folder / "unlearning_state.safetensors")
     del state["last_good.classifier.bias"]
     save_file(state, folder / "unlearning_state.safetensors")
+    seal(folder)
 
 
 def with_a_last_good_weight(value: torch.Tensor) -> Callable[[Path], None]:
     def damage(folder: Path) -> None:
         state = load_file(folder / "unlearning_state.safetensors")
         save_file({**state, "last_good.classifier.bias": value}, folder / "unlearning_state.safetensors")
+        seal(folder)
 
     return damage
 
@@ -245,8 +260,9 @@ def without_the_history(folder: Path) -> None:
 
 def without_a_snapshot(folder: Path) -> None:
     state = load_file(folder / "unlearning_state.safetensors")
-    del state["extra.later.classifier.bias"]
+    del state["extra.classifier.bias"]
     save_file(state, folder / "unlearning_state.safetensors")
+    seal(folder)
 
 
 @pytest.mark.parametrize(
@@ -260,8 +276,8 @@ def without_a_snapshot(folder: Path) -> None:
         (lambda folder: truncate(folder / "model.safetensors", 0.0), r"model\.safetensors` is damaged"),
         (lambda folder: truncate(folder / "unlearning_state.json"), r"unlearning_state\.json` is damaged"),
         (lambda folder: truncate(folder / "trainer_state.json"), r"trainer_state\.json` is missing or damaged"),
-        (lambda folder: truncate(folder / "optimizer.pt"), "cannot be resumed from"),
-        (lambda folder: truncate(folder / "rng_state.pth"), "cannot be resumed from"),
+        (lambda folder: truncate(folder / "optimizer.pt"), r"optimizer\.pt` is damaged"),
+        (lambda folder: truncate(folder / "rng_state.pth"), r"rng_state\.pth` is damaged"),
         (
             lambda folder: (folder / "unlearning_state.json").write_bytes(b"\xff\xfe"),
             r"unlearning_state\.json` is damaged",
@@ -273,7 +289,7 @@ def without_a_snapshot(folder: Path) -> None:
         (with_a_last_good_weight(torch.zeros(3)), r"the shape \(3,\) for `classifier\.bias`, the model \(10,\)"),
         (
             lambda folder: (folder / "unlearning_state.safetensors").unlink(),
-            r"unlearning_state\.safetensors .* is missing",
+            r"unlearning_state\.safetensors is missing",
         ),
         (lambda folder: (folder / "unlearning_state.json").unlink(), r"unlearning_state\.json is missing"),
         (lambda folder: (folder / "trainer_state.json").unlink(), r"trainer_state\.json` is missing"),
@@ -318,6 +334,81 @@ def test_a_checkpoint_of_another_run_is_refused_by_name(
         trainer.train(resume_from_checkpoint=str(checkpoint))
 
 
+def test_another_predictor_forget_set_or_base_model_is_refused(run: Start, checkpoint: Path, texts: Examples) -> None:
+    """Each would silently end somewhere else than the run that was begun."""
+    shifted = texts.part(0, 16).relabelled(texts.part(1, 17).columns["labels"])
+    other = build_unlearner(
+        build_model("bert"), shifted, **{**RUN, "predictor": build_predictor(trajectory_scale="weight")},
+        eval_dataset=texts.part(900, 950), output_dir=checkpoint.parent / "out",
+    )  # fmt: skip
+    for trainer, what in ((run(predictor=build_predictor(seed=1)), "predictor"), (other, "forget set")):
+        with unchanged(trainer.model), pytest.raises(DamagedCheckpoint, match=f"it was saved with `{what}` = "):
+            trainer.train(resume_from_checkpoint=str(checkpoint))
+
+
+def test_frozen_weights_must_be_those_of_the_run(run: Start, tmp_path: Path) -> None:
+    """They are compared after the Trainer has loaded what it finds; a base model under an adapter is not in there."""
+    options = {"tracked_parameters": "classifier", "save_strategy": "steps", "save_steps": 4}
+    interrupt(run(**options), 5)
+    folder = tmp_path / "out" / "checkpoint-4"
+    state = load_file(folder / "model.safetensors")
+    state["bert.embeddings.word_embeddings.weight"] += 1
+    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
+    seal(folder)
+    with pytest.raises(DamagedCheckpoint, match="it was saved with `frozen parameters` = "):
+        run(**options).train(resume_from_checkpoint=True)
+
+
+def test_the_checkpoint_before_a_damaged_one_is_used(
+    run: Start, whole: InvWNNUnlearner, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The last is named in a warning; with all of them damaged, the run is refused."""
+    interrupt(run(save_strategy="steps", save_steps=4), 15)
+    damaged = tmp_path / "out" / "checkpoint-12" / "unlearning_state.safetensors"
+    values = bytearray(damaged.read_bytes())
+    values[-5] ^= 1  # one bit of one weight: the file can be read, and is not what was written
+    damaged.write_bytes(values)
+    resumed = run()
+    resumed.train(resume_from_checkpoint=True)
+    assert "checkpoint-12" in caplog.text
+    assert "The checkpoint before is used" in caplog.text
+    assert differing(copied(resumed.model), copied(whole.model)) == []
+    assert without_seconds(resumed.history) == without_seconds(whole.history)
+    for folder in (tmp_path / "out").glob("checkpoint-*"):
+        truncate(folder / "optimizer.pt")
+    trainer = run()
+    with unchanged(trainer.model), pytest.raises(DamagedCheckpoint, match=r"checkpoint-4/optimizer\.pt` is damaged"):
+        trainer.train(resume_from_checkpoint=True)
+
+
+def test_a_checkpoint_is_there_as_a_whole_or_not_at_all(
+    run: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written aside first, so that a full disk half-way leaves the one before, and no folder that looks like one."""
+    monkeypatch.setattr("hf_invwnn.resuming.save_state", raise_full_disk_at(8))
+    trainer = run(save_strategy="steps", save_steps=4)
+    with pytest.raises(OSError, match="No space left"):
+        trainer.train()
+    assert [path.name for path in (tmp_path / "out").glob("checkpoint-*")] == ["checkpoint-4"]
+    check_checkpoint(tmp_path / "out" / "checkpoint-4")
+    monkeypatch.undo()
+    run(save_strategy="steps", save_steps=4).train(resume_from_checkpoint=True)
+    assert not (tmp_path / "out" / ASIDE).exists(), "what was left of it is cleared away"
+
+
+def test_save_total_limit_counts_whole_checkpoints(run: Start, tmp_path: Path) -> None:
+    run(save_strategy="steps", save_steps=4, save_total_limit=2).train()
+    assert sorted(path.name for path in (tmp_path / "out").glob("checkpoint-*")) == ["checkpoint-12", "checkpoint-16"]
+
+
+def test_a_trajectory_on_disk_resumes_and_leaves_nothing(run: Start, whole: InvWNNUnlearner, tmp_path: Path) -> None:
+    interrupt(run(save_strategy="steps", save_steps=5, trajectory_storage="disk"), 6)
+    resumed = run(trajectory_storage="disk")
+    resumed.train(resume_from_checkpoint=True)
+    assert differing(copied(resumed.model), copied(whole.model)) == []
+    assert list((tmp_path / "out" / "_trajectory").iterdir()) == []
+
+
 def test_nothing_to_resume_from_is_said(run: Start) -> None:
     trainer = run()
     with (
@@ -329,8 +420,7 @@ def test_nothing_to_resume_from_is_said(run: Start) -> None:
 
 def test_a_whole_checkpoint_passes_the_check(checkpoint: Path) -> None:
     """Also when its weights lie in several files, each of which is looked at."""
-    kept = dict(build_model("bert").named_parameters())
-    check_checkpoint(checkpoint, kept)
+    check_checkpoint(checkpoint)
     state = load_file(checkpoint / "model.safetensors")
     keys = sorted(state)
     parts = {"model-1.safetensors": keys[: len(keys) // 2], "model-2.safetensors": keys[len(keys) // 2 :]}
@@ -339,13 +429,14 @@ def test_a_whole_checkpoint_passes_the_check(checkpoint: Path) -> None:
     (checkpoint / "model.safetensors").unlink()
     index = {"metadata": {}, "weight_map": {key: file for file, keys in parts.items() for key in keys}}
     (checkpoint / "model.safetensors.index.json").write_text(json.dumps(index))
-    check_checkpoint(checkpoint, kept)
+    seal(checkpoint)
+    check_checkpoint(checkpoint)
     truncate(checkpoint / "model-2.safetensors")
     with pytest.raises(DamagedCheckpoint, match=r"model-2\.safetensors` is damaged"):
-        check_checkpoint(checkpoint, kept)
+        check_checkpoint(checkpoint)
     (checkpoint / "model-2.safetensors").unlink()
     with pytest.raises(DamagedCheckpoint, match=r"model-2\.safetensors"):
-        check_checkpoint(checkpoint, kept)
+        check_checkpoint(checkpoint)
     truncate(checkpoint / "model.safetensors.index.json")
     with pytest.raises(DamagedCheckpoint, match=r"index\.json"):
-        check_checkpoint(checkpoint, kept)
+        check_checkpoint(checkpoint)

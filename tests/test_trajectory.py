@@ -10,7 +10,9 @@ import torch
 from helpers import build_model
 from torch import nn
 
-from hf_invwnn.trajectory import Snapshot, Trajectory, interpolate, non_finite, select_parameters
+from hf_invwnn.parts import Parts
+from hf_invwnn.snapshot import Snapshot, interpolate
+from hf_invwnn.trajectory import Trajectory, non_finite, select_parameters
 
 
 def parameters(seed: int = 0) -> dict[str, nn.Parameter]:
@@ -96,8 +98,8 @@ def test_snapshots_come_back_bitwise_oldest_first() -> None:
     trajectory, points = recorded(tracked, 5)
     assert trajectory.is_full
     seen = []
-    for name, parameter, snapshots in trajectory.items():
-        assert parameter is tracked[name]
+    for name, local, snapshots in trajectory.items():
+        assert local.data_ptr() == tracked[name].data_ptr()
         assert torch.equal(snapshots, points[name]), name
         seen.append(name)
     assert seen == list(tracked)
@@ -153,6 +155,7 @@ def test_bfloat16_keeps_differences_to_the_rounding_of_bfloat16() -> None:
     trajectory, points = recorded(tracked, 5, size=0.01, dtype="bfloat16")
     for name, _, snapshots in trajectory.items():
         assert torch.equal(snapshots[0], points[name][0]), "the oldest snapshot is exact"
+        assert torch.equal(snapshots[-1], points[name][-1]), "and so is the newest"
         moved = points[name] - points[name][:1]
         float32_spacing = torch.finfo(torch.float32).eps * points[name].abs()
         assert ((snapshots - points[name]).abs() <= moved.abs() * 2**-8 + float32_spacing).all()
@@ -164,7 +167,7 @@ def test_bfloat16_takes_less_memory() -> None:
     tracked = parameters()
     numbers = sum(parameter.numel() for parameter in tracked.values())
     assert Trajectory(tracked, 15).nbytes == 15 * 4 * numbers
-    assert Trajectory(tracked, 15, "bfloat16").nbytes == (4 + 14 * 2) * numbers
+    assert Trajectory(tracked, 15, "bfloat16").nbytes == (2 * 4 + 13 * 2) * numbers
 
 
 def test_parameters_in_half_precision_are_recorded_exactly() -> None:
@@ -177,10 +180,10 @@ def test_parameters_in_half_precision_are_recorded_exactly() -> None:
 
 def test_the_device_of_the_snapshots_is_that_asked_for() -> None:
     tracked = {"weight": nn.Parameter(torch.empty(2, device="meta"))}
-    beside, cpu = Trajectory(tracked, 3).state_dict, Trajectory(tracked, 3, device="cpu")
-    assert beside() == {}
-    assert cpu._oldest["weight"].device.type == "cpu"
-    assert Trajectory(tracked, 3)._oldest["weight"].device.type == "meta"
+    for storage, device in (("model", "meta"), ("cpu", "cpu")):
+        trajectory = Trajectory(tracked, 3, storage=storage)
+        assert trajectory.state_dict() == {}
+        assert trajectory._place("weight", 0).device.type == device
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
@@ -220,32 +223,32 @@ def test_a_saved_trajectory_that_does_not_fit_is_refused() -> None:
 def test_a_snapshot_restores_bitwise() -> None:
     tracked = parameters()
     before = {name: parameter.detach().clone() for name, parameter in tracked.items()}
-    snapshot = Snapshot(tracked, "cpu")
+    snapshot = Snapshot(Parts(tracked), "cpu")
     move(tracked.values(), 1.0, seed=1)
-    snapshot.restore(tracked)
+    snapshot.restore()
     assert all(torch.equal(tracked[name], value) for name, value in before.items())
 
 
 def test_taking_a_snapshot_again_replaces_the_first() -> None:
     tracked = parameters()
-    snapshot = Snapshot(tracked)
+    snapshot = Snapshot(Parts(tracked))
     move(tracked.values(), 1.0, seed=1)
-    snapshot.take(tracked)
+    snapshot.take()
     moved = {name: parameter.detach().clone() for name, parameter in tracked.items()}
     move(tracked.values(), 1.0, seed=2)
-    snapshot.restore(tracked)
+    snapshot.restore()
     assert all(torch.equal(tracked[name], value) for name, value in moved.items())
 
 
 def test_interpolation_is_exact_at_both_ends_and_linear_between() -> None:
     tracked = parameters()
-    start = Snapshot(tracked)
+    start = Snapshot(Parts(tracked))
     move(tracked.values(), 1e-3, seed=1)
-    end = Snapshot(tracked)
+    end = Snapshot(Parts(tracked))
     for fraction, expected in ((0.0, start), (1.0, end)):
-        interpolate(tracked, start, end, fraction)
+        interpolate(start, end, fraction)
         assert all(torch.equal(tracked[name], expected.values[name]) for name in tracked)
-    interpolate(tracked, start, end, 0.25)
+    interpolate(start, end, 0.25)
     for name, parameter in tracked.items():
         expected_value = 0.75 * start.values[name].double() + 0.25 * end.values[name].double()
         torch.testing.assert_close(parameter.detach().double(), expected_value, rtol=1e-6, atol=1e-7)

@@ -87,6 +87,7 @@ class BoundaryExpandUnlearner(BaselineUnlearner):
     """
 
     method = "boundary_expand"
+    needs_whole_weights = True
 
     def __init__(self, model: nn.Module, *args: Any, **kwargs: Any) -> None:
         super().__init__(model, *args, **kwargs)
@@ -111,15 +112,12 @@ class BoundaryExpandUnlearner(BaselineUnlearner):
         self.head.register_parameter("expanded_class", row)
         handle = self.head.register_forward_hook(_with_expanded_class)
         name = f"{self.head_name}.expanded_class"
-        unlearning = self.unlearning
-        for held in (unlearning.parameters, unlearning.kept):
-            held[name] = row
+        self.unlearning.parameters[name] = row
         try:
             yield
         finally:
             handle.remove()
-            for held in (unlearning.parameters, unlearning.kept):
-                held.pop(name)
+            self.unlearning.parameters.pop(name)
             del self.head.expanded_class
 
 

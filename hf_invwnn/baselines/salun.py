@@ -30,6 +30,7 @@ class SalUnUnlearner(RandomLabelUnlearner):
     """
 
     method = "salun"
+    needs_whole_weights = True
 
     def __init__(self, *args: Any, mask_share: float = 0.5, **kwargs: Any) -> None:
         if not 0 < mask_share <= 1:
@@ -39,7 +40,7 @@ class SalUnUnlearner(RandomLabelUnlearner):
         self.add_callback(_Masking(self.unlearning))
 
     def _make_callback(self, parameters: Mapping[str, nn.Parameter], **kwargs: Any) -> UnlearningCallback:
-        return _SalUnCallback(self, parameters, device=self.copies_device, **kwargs)
+        return _SalUnCallback(self, parameters, **kwargs)
 
     def saliency_mask(self) -> dict[str, torch.Tensor]:
         """For every tracked parameter, 1 where it is trained and 0 where it is frozen."""
@@ -61,10 +62,10 @@ def _saliency(unlearner: RandomLabelUnlearner, parameters: Mapping[str, nn.Param
     assert isinstance(unlearner.eval_dataset, dict)
     for inputs in unlearner.get_eval_dataloader(unlearner.eval_dataset["forget"]):
         unlearner.task_loss(model, unlearner._prepare_inputs(inputs)).backward()
-    saliency = {
-        name: torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.abs().detach()
-        for name, parameter in parameters.items()
-    }
+    saliency = {}
+    for name, parameter in parameters.items():
+        gradient = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad.detach().clone()
+        saliency[name] = unlearner.accelerator.reduce(gradient, reduction="sum").abs()
     model.zero_grad()
     model.train(was_training)
     return saliency

@@ -34,6 +34,7 @@ class SSDUnlearner(PairedUnlearner):
 
     unlearning: _DampeningCallback
     method = "ssd"
+    needs_whole_weights = True
     needs_labels = False
 
     def __init__(self, *args: Any, alpha: float = 10.0, dampening: float = 1.0, **kwargs: Any) -> None:
@@ -44,7 +45,7 @@ class SSDUnlearner(PairedUnlearner):
         super().__init__(*args, **kwargs)
 
     def _make_callback(self, parameters: Mapping[str, nn.Parameter], **kwargs: Any) -> _DampeningCallback:
-        return _DampeningCallback(self, parameters, device=self.copies_device, **kwargs)
+        return _DampeningCallback(self, parameters, **kwargs)
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         loss = torch.zeros((), device=self.args.device)

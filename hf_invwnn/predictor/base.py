@@ -15,7 +15,8 @@ class PastWeightPredictor(Protocol):
     Predicts, weight by weight, how far a weight lay from the oldest snapshot of its trajectory in the past.
 
     `num_snapshots` is the K it was made for, or `None` if any K of at least 2 will do. Both methods take a trajectory
-    of shape `(K, *shape)`, oldest snapshot first, and a kind out of `"conv"`, `"linear"` and `"bias"`.
+    of shape `(K, *shape)`, oldest snapshot first, and a kind out of `"conv"`, `"linear"` and `"bias"`. A run calls
+    them with blocks `(K, n)` of the flattened weights of a parameter, and the kind of its whole shape.
     """
 
     @property

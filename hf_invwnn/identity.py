@@ -1,0 +1,103 @@
+"""What makes a run the one that a checkpoint is of: the forget set and the predictor, as hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator, Mapping, Sized
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.distributed.tensor import DTensor
+
+
+def predictor_hash(predictor: Any) -> str:
+    """SHA-256 of a predictor: of its weights and configuration, or of what it says it is."""
+    digest = hashlib.sha256(type(predictor).__name__.encode())
+    network = getattr(predictor, "exact", predictor)
+    if isinstance(network, torch.nn.Module):
+        config: Any = getattr(network, "config", None)
+        digest.update(b"" if config is None else str(sorted(config.to_dict().items())).encode())
+        for name, value in network.state_dict().items():
+            digest.update(name.encode())
+            _update(digest, value)
+    else:
+        digest.update(str(sorted(_plain(vars(network)).items())).encode())
+    return digest.hexdigest()
+
+
+def dataset_hash(dataset: Any) -> str | None:
+    """
+    SHA-256 of the examples of a data set, in their order; `None` for one without a length.
+
+    A [`~datasets.Dataset`] is hashed as it is stored. Of another, every example is drawn, with seeded generators, so
+    that a random augmentation gives the same each time; the generators are put back.
+    """
+    if not isinstance(dataset, Sized):
+        return None
+    digest = hashlib.sha256(str(len(dataset)).encode())
+    if isinstance(dataset, Dataset):
+        for batch in dataset.with_format("arrow").iter(batch_size=1000):
+            _update(digest, batch.to_pylist())
+        return digest.hexdigest()
+    with _seeded():
+        for index in range(len(dataset)):
+            _update(digest, dataset[index])  # type: ignore[index]
+    return digest.hexdigest()
+
+
+def frozen_hash(model: torch.nn.Module, tracked: Mapping[str, Any]) -> str:
+    """SHA-256 of the parameters that a run leaves as they are, those of a base model under an adapter for instance."""
+    digest = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        if name not in tracked:
+            digest.update(name.encode())
+            _update(digest, parameter.to_local() if isinstance(parameter, DTensor) else parameter)
+    return digest.hexdigest()
+
+
+def _update(digest: Any, value: Any) -> None:
+    """Adds a value of any usual type to a hash, so that different values give different bytes."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().contiguous()
+        digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+    elif isinstance(value, np.ndarray):
+        digest.update(f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, Mapping):
+        for name in sorted(value, key=str):
+            digest.update(f"{name}:".encode())
+            _update(digest, value[name])
+    elif isinstance(value, (list, tuple)):
+        digest.update(f"[{len(value)}".encode())
+        for item in value:
+            _update(digest, item)
+    elif hasattr(value, "tobytes"):
+        digest.update(f"{getattr(value, 'size', '')}{getattr(value, 'mode', '')}".encode() + value.tobytes())
+    else:
+        digest.update(f"{type(value).__name__}:{value!r};".encode())
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: repr(value) for name, value in values.items() if isinstance(value, (str, int, float, dict, tuple))}
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """The generators that augmentations draw from, at a known state and put back afterwards."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        random.seed(0)
+        np.random.seed(0)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+__all__ = ["dataset_hash", "frozen_hash", "predictor_hash"]
