@@ -38,7 +38,10 @@ MODEL_KEYS = ("base_model", "datasets", "license")
 MODELS = ("before", "after", "oracle")
 PACKAGES = ("hf-invwnn", "torch", "transformers", "accelerate", "datasets", "diffusers", "scikit-learn", "numpy")
 # Arguments that name a place, an account or a person's project, and say nothing of what was done.
-_NOT_RECORDED = ("hub", "trackio", "output_dir", "logging_dir", "run_name", "project", "resume_from", "push_to_hub")
+_NOT_RECORDED = (
+    *("hub", "trackio", "output_dir", "logging_dir", "trajectory_folder"),
+    *("run_name", "project", "resume_from", "push_to_hub"),
+)
 _BLOCK = 2**20
 
 

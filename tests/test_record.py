@@ -135,3 +135,15 @@ def test_what_is_kept_again_takes_the_place_of_what_was_kept(tmp_path: Path) -> 
     (tmp_path / "_private" / "hashes.json").write_text(json.dumps([]))
     with pytest.raises(ValueError, match="must hold a JSON object"):
         private_hashes(tmp_path)
+
+
+def test_no_folder_of_the_machine_is_recorded(
+    make_unlearner: Callable[..., InvWNNUnlearner], memorised_vit: nn.Module, noisy: Examples, tmp_path: Path
+) -> None:
+    """Neither where the run was, nor where its trajectory lay."""
+    unlearner = make_unlearner(
+        memorised_vit, noisy, trajectory_storage="disk", trajectory_folder=str(tmp_path / "elsewhere")
+    )
+    unlearner.train()
+    unlearner.save_model()
+    assert str(tmp_path) not in (tmp_path / "out" / "unlearning.json").read_text()

@@ -28,6 +28,7 @@ from hf_invwnn.diffusion import (
     load_pipeline,
     noise_prediction_loss,
 )
+from hf_invwnn.sharing.contents import contents_of
 
 
 Make = Callable[..., Any]
@@ -372,3 +373,20 @@ def test_an_error_on_the_way_leaves_the_last_good_weights_in_unet_and_average(
     )
     with unchanged(pipeline.unet), unchanged(trained), pytest.raises(RuntimeError, match="out of memory"):
         unlearner.train()
+
+
+# ---- Sharing ----
+
+
+def test_a_saved_pipeline_has_its_record_and_a_card_of_it(
+    pipeline: DDPMPipeline, images: DiffusionImages, make_diffusion_unlearner: Make, tmp_path: Path
+) -> None:
+    """What a push sends of it: the components, the record and a card that says how it came to be."""
+    unlearner = make_diffusion_unlearner(pipeline, images, num_rewinds=1)
+    unlearner.train()
+    unlearner.save_model()
+    contents = contents_of(tmp_path / "out", "ada/forgotten")
+    assert contents.components == ("scheduler", "unet")
+    assert {name for name in contents.files if "/" not in name} == {"model_index.json", "unlearning.json"}
+    assert "32" in str(contents.card)
+    assert "DDPMPipeline" in str(contents.card)
