@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -123,6 +124,8 @@ class ForgetRatioTarget:
         if FORGET_RATIO not in metrics:
             raise MissingMetric(f"{self} needs `{FORGET_RATIO}`; give the unlearner a `judge`.")
         ratio = metrics[FORGET_RATIO]
+        if math.isnan(ratio):
+            return ratio
         # A point above the target is further off than any below it, so the search ends below.
         return self.target - ratio if ratio <= self.target else -100.0 - ratio
 

@@ -172,8 +172,12 @@ def _half(folder: Path, what: str) -> ValueError:
 
 
 def _from_pretrained(source: str) -> Any:
+    index = Path(source) / INDEX
+    listed = json.loads(index.read_text()) if index.is_file() else {}
+    # Saved without, such as a text encoder that has done its work: `from_pretrained` wants to be told.
+    absent = {name: None for name, kind in listed.items() if isinstance(kind, list) and kind[0] is None}
     try:
-        return DiffusionPipeline.from_pretrained(source, use_safetensors=True)
+        return DiffusionPipeline.from_pretrained(source, use_safetensors=True, **absent)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise ValueError(f"`pipeline` cannot be loaded from the folder or Hub id {source!r}: {error}") from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,11 @@ from ..baselines import NegGradUnlearner, TaskVectorUnlearner
 from ..training_args import UnlearningArguments
 from ..unlearner import InvWNNUnlearner
 from .images import DiffusionImages, check_images
-from .judging import ForgetRatioJudge, ForgetRatioTarget
+from .judging import FORGET_RATIO, ForgetRatioJudge, ForgetRatioTarget
 from .moving_average import FollowingAverage
 from .noise_prediction import FixedNoise
 from .pipelines import load_pipeline, noise_scheduler, save_pipeline
+from .sampling import NonFiniteImages
 from .trainer import NoisePredictionTrainer
 
 
@@ -126,11 +128,19 @@ class DiffusionUnlearner(_Base):
         if self.judge is None or splits:
             return metrics
         self._settle()
-        judged = self.judge(self.pipeline.unet, self.noise_scheduler)
+        judged = self._judged(self.judge, searching=splits is not None)
         if self.args.world_size > 1:
             # Every rank has to stop at the same step.
             judged = broadcast_object_list([judged])[0]
         return metrics | judged
+
+    def _judged(self, judge: ForgetRatioJudge, searching: bool) -> dict[str, float]:
+        try:
+            return judge(self.pipeline.unet, self.noise_scheduler)
+        except NonFiniteImages:
+            if not searching:  # the whole turn is undone
+                raise
+            return {FORGET_RATIO: math.nan}
 
     def train(self, *args: Any, **kwargs: Any) -> TrainOutput:
         """Unlearns; takes, returns and raises what [`Unlearner.train`] does. The pipeline then has the result."""

@@ -16,18 +16,17 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from safetensors.torch import load_file, save_file
+from comparison_report import BEFORE, write_report
+from safetensors.torch import save_file
 from transformers import HfArgumentParser
 
 from hf_invwnn import UnlearningArguments
-from hf_invwnn.baselines import METHODS
 from hf_invwnn.comparison import MethodSweep
 from hf_invwnn.diffusion import ClassForgetting, ForgetClassArguments, load_pipeline
 from hf_invwnn.image_classification import DataArguments, load_images
-from hf_invwnn.report import GeneratedRow, forgetting_table, plot_forgetting, plot_generated, write_results
+from hf_invwnn.report import write_results
 
 
-BEFORE = "before"
 QUIET = {"save_strategy": "no", "logging_strategy": "no", "report_to": "none", "disable_tqdm": True}
 
 
@@ -121,41 +120,9 @@ def main() -> None:
             logging.warning("%s reached a forget ratio of %g %% with no setting", method, most)
             continue
         finals[method] = {**comparison.once("final", method, chosen["setting"]), "tried": len(tried)}
-    report(comparison, before, finals, most)
-
-
-def report(comparison: Comparison, before: dict[str, Any], finals: dict[str, Any], most: float) -> None:
-    settings, folder = comparison.settings, comparison.folder
-    parts = [f"## {settings.title}"]
-    for stage in ("final", "fresh"):
-        rows = {
-            METHODS[name].title: {
-                **found["judged"][stage], **{key: found[key] for key in ("tried", "seconds")},
-                "steps": found["history"][-1]["step"],
-            }
-            for name, found in finals.items()
-        }  # fmt: skip
-        parts += [f"On the noise of `{stage}`:", forgetting_table(rows, before[stage])]
-    parts += [f"{METHODS[name].title}: {found['setting']}; {found['stopped']}." for name, found in finals.items()]
-    (folder / "comparison.md").write_text("\n\n".join(parts) + "\n")
-    judge = comparison.forgetting("final").judge
-    assert judge is not None and judge.kernel_distance is not None
-    histories = {METHODS[name].title: found["history"] for name, found in finals.items()}
-    features = judge.kernel_distance.features
-    if histories:
-        plot_forgetting(histories, folder / "curves.png", most, features=features, title=settings.title)
-    shown = {name: load_file(folder / f"{name}_final.safetensors") for name in (BEFORE, *finals)}
-    # Half of the columns is noise from which the model made the class before, half is the first of the rest.
-    of_class = shown[BEFORE]["probabilities"].argmax(dim=1) == judge.forget_class
-    columns = [*of_class.nonzero()[:10, 0].tolist(), *(~of_class).nonzero()[:10, 0].tolist()]
-    rows = {}
-    for name, kept in shown.items():
-        pixels = (kept["images"][columns].mean(dim=1) / 2 + 0.5).clamp(0, 1).numpy()
-        rows[METHODS[name].title if name in METHODS else name] = GeneratedRow(
-            pixels, kept["probabilities"][columns].numpy()
-        )
-    plot_generated(rows, folder / "generated.png", judge.forget_class, title=settings.title)
-    logging.info("\n%s", (folder / "comparison.md").read_text())
+    forgetting = comparison.forgetting("final")
+    assert forgetting.judge is not None
+    write_report(settings.title, comparison.folder, forgetting.judge, before, finals, most)
 
 
 if __name__ == "__main__":

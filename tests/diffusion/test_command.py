@@ -1,4 +1,4 @@
-"""`hf-invwnn unlearn-diffusion` does from the shell what the classes do."""
+"""`hf-invwnn unlearn-diffusion`, from the words of the command to the saved pipeline."""
 
 from __future__ import annotations
 
@@ -9,40 +9,61 @@ import pytest
 from diffusers import DDPMPipeline
 from helpers import copied, differing
 
-from hf_invwnn.cli import main
+from hf_invwnn.cli import EXIT_BAD_INPUT, main
+from hf_invwnn.diffusion import load_pipeline, save_pipeline
 
 
 @pytest.fixture
-def folder(pipeline: DDPMPipeline, tmp_path: Path) -> Path:
-    pipeline.save_pretrained(tmp_path / "pipeline")
-    return tmp_path
+def given(pipeline: DDPMPipeline, tmp_path: Path) -> Path:
+    save_pipeline(pipeline, tmp_path / "given")
+    return tmp_path / "given"
 
 
-def test_a_pipeline_forgets_a_class_of_the_digits(
-    folder: Path, pipeline: DDPMPipeline, capsys: pytest.CaptureFixture[str]
+@pytest.fixture
+def words(given: Path, classifier_folder: Path, tmp_path: Path) -> list[str]:
+    judge = ["--classifier", str(classifier_folder), "--num_images", "12", "--kid_subset_size", "10"]
+    pace = ["--num_rewinds", "1", "--num_inference_steps", "2", "--max_forget_ratio", "0"]
+    folders = ["--pipeline", str(given), "--output_dir", str(tmp_path / "out")]
+    return ["unlearn-diffusion", *folders, "--dataset", "digits", "--class", "4", *judge, *pace]
+
+
+def test_a_class_is_forgotten_and_the_pipeline_saved(
+    words: list[str], given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = "--num_rewinds 1 --learning_rate 1e-3 --residual_scale 0.5 --batch_size 128 --dataset digits --class 4"
-    paths = ["--pipeline", str(folder / "pipeline"), "--output_dir", str(folder / "forgotten")]
-    assert main(["unlearn-diffusion", *paths, *options.split()]) == 0
-    assert "all 1 rewinds are done" in " ".join(capsys.readouterr().out.split())
-    forgotten = DDPMPipeline.from_pretrained(folder / "forgotten")
-    assert len(differing(copied(forgotten.unet), copied(pipeline.unet))) == len(copied(pipeline.unet))
-    assert len(json.loads((folder / "forgotten" / "results.json").read_text())["history"]) == 2
+    assert main(words) == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["history"][0]["eval_forget_ratio"] == results["before"]["forget_ratio"]
+    assert "penultimate layer" in results["features"]
+    shown = capsys.readouterr().out
+    assert f"after ({results['features']})" in shown
+    assert results["stopped"] in shown
+    load_pipeline(tmp_path / "out")
+    load_pipeline(given)
+
+
+def test_without_a_judge_all_rewinds_are_done(given: Path, tmp_path: Path) -> None:
+    folders = ["--pipeline", str(given), "--output_dir", str(tmp_path / "out")]
+    assert main(["unlearn-diffusion", *folders, "--dataset", "digits", "--class", "4", "--num_rewinds", "1"]) == 0
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["stopped"] == "all 1 rewinds are done"
+    before, after = (copied(load_pipeline(folder).pipeline.unet) for folder in (given, tmp_path / "out"))
+    assert differing(after, before) == list(before)
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--class", "11"], "`forget_class`"),
-        (["--class", "4", "--method", "salun"], "`method` must be one of invwnn, task_vector, neg_grad, got 'salun'"),
-        (["--class", "4", "--classifier", "nowhere/at/all"], "`classifier`"),
+        (["--class", "12"], "none of the images are of that class"),
+        (["--class", "four"], "'four' is no class of"),
+        (["--method", "random_label"], "`method` must be one of invwnn, task_vector, neg_grad"),
+        (["--num_images", "9"], "`noise` has 9 images, fewer than the 10 of a subset of KID"),
+        (["--pipeline", "./nowhere"], "there is no folder './nowhere'"),
+        (["--dataset", "./nowhere"], "there is no folder './nowhere'"),
     ],
 )
-def test_what_cannot_work_is_said_and_nothing_is_written(
-    folder: Path, capsys: pytest.CaptureFixture[str], flags: list[str], message: str
+def test_bad_words_end_it_before_any_work(
+    flags: list[str], message: str, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    given = ["--pipeline", str(folder / "pipeline"), "--dataset", "digits", "--output_dir", str(folder / "forgotten")]
-    assert main(["unlearn-diffusion", *given, *flags]) == 2
-    said = capsys.readouterr()
-    assert message in " ".join((said.err + said.out).split())
-    assert not (folder / "forgotten" / "model_index.json").exists()
+    assert main([*words, *flags]) == EXIT_BAD_INPUT
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out" / "model_index.json").exists()

@@ -1,4 +1,4 @@
-"""A text-conditional UNet, as Stable Diffusion has one, forgets through LoRA layers, its prompts embedded before."""
+"""A UNet of Stable Diffusion's kind with LoRA layers forgets in these layers alone, and is saved merged."""
 
 from __future__ import annotations
 
@@ -8,71 +8,90 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, DiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from helpers import copied, differing
 from peft import LoraConfig, get_peft_model
 
-
-class Latents(torch.utils.data.Dataset):
-    """Latents of images with the embedding of what each was called."""
-
-    def __init__(self, count: int) -> None:
-        generator = torch.Generator().manual_seed(0)
-        self.latents = torch.randn(count, 4, 8, 8, generator=generator)
-        self.prompts = torch.randn(count, 5, 8, generator=generator)
-
-    def __len__(self) -> int:
-        return len(self.latents)
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        return {"pixel_values": self.latents[index], "encoder_hidden_states": self.prompts[index]}
+from hf_invwnn.diffusion import DiffusionImages, load_pipeline
 
 
-def text_conditional_unet() -> UNet2DConditionModel:
+PROJECTIONS = LoraConfig(r=2, lora_alpha=2, target_modules=["to_q", "to_v"])
+
+
+@pytest.fixture
+def stable_diffusion() -> StableDiffusionPipeline:
+    """Random weights, latents of 4 x 8 x 8, prompts of 8 numbers a token; the text encoder has done its work."""
     torch.manual_seed(0)
-    return UNet2DConditionModel(
+    blocks: dict[str, Any] = {"block_out_channels": (4, 8), "norm_num_groups": 2, "layers_per_block": 1}
+    unet = UNet2DConditionModel(
         sample_size=8,
-        block_out_channels=(4, 8),
-        layers_per_block=1,
-        norm_num_groups=2,
-        cross_attention_dim=8,
-        attention_head_dim=2,
+        in_channels=4,
+        out_channels=4,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-    ).eval()
+        cross_attention_dim=8,
+        attention_head_dim=2,
+        **blocks,
+    )
+    vae = AutoencoderKL(block_out_channels=(4,), norm_num_groups=2, latent_channels=4)
+    return StableDiffusionPipeline(
+        vae=vae,
+        text_encoder=None,
+        tokenizer=None,
+        unet=unet,
+        scheduler=DDPMScheduler(num_train_timesteps=100),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
 
 
-@pytest.mark.parametrize("how", ["get_peft_model", "add_adapter"])
-def test_only_the_adapter_moves_and_the_saved_pipeline_has_it_merged(
-    make_diffusion_unlearner: Callable[..., Any], tmp_path: Path, how: str
+@pytest.fixture
+def latents() -> DiffusionImages:
+    generator = torch.Generator().manual_seed(1)
+    return DiffusionImages(
+        torch.randn((8, 4, 8, 8), generator=generator),
+        encoder_hidden_states=torch.randn((8, 3, 8), generator=generator),
+    )
+
+
+@pytest.mark.parametrize("wrapped", ["add_adapter", "get_peft_model"])
+def test_only_lora_layers_move_and_the_saved_pipeline_has_them_merged(
+    wrapped: str,
+    stable_diffusion: StableDiffusionPipeline,
+    latents: DiffusionImages,
+    make_diffusion_unlearner: Callable[..., Any],
+    tmp_path: Path,
 ) -> None:
-    """What is saved needs no PEFT, and says of an input what the model with its adapter says."""
-    unet: Any = text_conditional_unet()
-    base = copied(unet)
-    lora = LoraConfig(r=2, target_modules=["to_q", "to_v"], init_lora_weights="gaussian")
-    if how == "get_peft_model":
-        unet = get_peft_model(unet, lora)
+    plain = copied(stable_diffusion.unet)
+    if wrapped == "add_adapter":
+        stable_diffusion.unet.add_adapter(PROJECTIONS)
     else:
-        unet.requires_grad_(False)
-        unet.add_adapter(lora)
-    before = copied(unet)
-    pipeline = DDPMPipeline(text_conditional_unet(), DDPMScheduler(num_train_timesteps=100))
-    pipeline.unet = unet
-    data = Latents(16)
-    unlearner = make_diffusion_unlearner(pipeline, data, num_rewinds=1, learning_rate=1e-2)
+        stable_diffusion.unet = get_peft_model(stable_diffusion.unet, PROJECTIONS)
+    before = copied(stable_diffusion.unet)
+    unlearner = make_diffusion_unlearner(stable_diffusion, latents, learning_rate=1e-2)
+    assert all("lora" in name for name in unlearner.unlearning.parameters)
     unlearner.train()
-    assert all("lora_" in name for name in unlearner.unlearning.parameters)
-    moved = set(differing(copied(unet), before))
+    moved = differing(copied(stable_diffusion.unet), before)
     assert moved
-    assert all("lora_" in name for name in moved)
+    assert all("lora" in name for name in moved)
+    assert unlearner.history[-1]["eval_forget_loss"] > unlearner.history[0]["eval_forget_loss"]
+
     unlearner.save_model()
-    loaded = DiffusionPipeline.from_pretrained(tmp_path / "out").unet
-    assert type(loaded) is UNet2DConditionModel
-    changed = differing(copied(loaded), base)
+    assert differing(copied(stable_diffusion.unet), before) == moved  # saving leaves the layers where they are
+    loaded = load_pipeline(tmp_path / "out").pipeline
+    assert isinstance(loaded, StableDiffusionPipeline)
+    changed = differing(copied(loaded.unet), plain)
     assert changed
     assert all("to_q" in name or "to_v" in name for name in changed)
-    inputs = data.latents[:2], torch.tensor([3, 50]), data.prompts[:2]
+    noise, prompts = torch.randn(2, 4, 8, 8), latents.conditions["encoder_hidden_states"][:2]
     with torch.no_grad():
-        expected, found, original = (model.eval()(*inputs).sample for model in (unet, loaded, text_conditional_unet()))
+        found, expected = (p.unet(noise, 5, prompts).sample for p in (loaded, stable_diffusion))
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
-    assert not torch.allclose(found, original, rtol=1e-3, atol=1e-3)
+
+
+def test_prompt_embeddings_are_asked_for(
+    stable_diffusion: StableDiffusionPipeline, make_diffusion_unlearner: Callable[..., Any]
+) -> None:
+    with pytest.raises(ValueError, match="`forget_dataset` has no `encoder_hidden_states`"):
+        make_diffusion_unlearner(stable_diffusion, DiffusionImages(torch.zeros(2, 4, 8, 8)))
