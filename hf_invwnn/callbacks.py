@@ -275,10 +275,7 @@ class UnlearningCallback(TrainerCallback):
     def _search(self, rule: StoppingRule, excess_at_end: float, end: Snapshot) -> Crossing:
         def excess_at(fraction: float) -> float:
             self._go_to(end, fraction)
-            try:
-                return rule.excess(self.measure(rule.splits))
-            except NonFiniteWeights:
-                return math.nan
+            return rule.excess(self.measure(rule.splits))
 
         return find_crossing(excess_at, excess_at_end, rule.tolerance, rule.never_past)
 
