@@ -32,9 +32,10 @@ class UnlearningArguments(TrainingArguments):
         snapshot_steps (`int`, defaults to 1): Optimizer steps of an interval, with `snapshot_strategy="steps"`.
         warmup_intervals (`int`, defaults to 0): Intervals of fine-tuning before each recording (the authors' code has
             2 for ResNet).
-        residual_scale (`float`, defaults to 0.5): Damping of a rewind, in (0, 4]; 1.0 is the paper's full step. Many
-            short rewinds forget with less harm than few full ones. This and `learning_rate` did best of twelve pairs
-            with the predictor in the package (its card tells how); with `LinearPredictor`, 0.15 did.
+        residual_scale (`float`, defaults to 0.5): Share of the predicted residual that a rewind takes, in (0, 10];
+            1.0 is the paper's full step; above it a rewind goes further than was predicted. Many short rewinds
+            forget with less harm than few full ones. This and `learning_rate` did best of twelve pairs with the
+            predictor in the package (its card tells how); with `LinearPredictor`, 0.15 did.
         tracked_parameters (`str`, *optional*): Regular expression, searched for in parameter names. Parameters that do
             not match, or do not require grad, stay as they are.
         freeze_normalization (`bool`, defaults to `True`): Keep running statistics bitwise as they are.
@@ -74,7 +75,7 @@ class UnlearningArguments(TrainingArguments):
     )
     snapshot_steps: int = field(default=1, metadata={"help": "Optimizer steps of an interval, with 'steps'."})
     warmup_intervals: int = field(default=0, metadata={"help": "Unrecorded intervals before each recording."})
-    residual_scale: float = field(default=0.5, metadata={"help": "Damping of a rewind, in (0, 4]; 1 is the paper."})
+    residual_scale: float = field(default=0.5, metadata={"help": "Share of the residual, in (0, 10]; 1: the paper."})
     tracked_parameters: str | None = field(
         default=None, metadata={"help": "Regular expression for the parameters to rewind; all trainable by default."}
     )
@@ -141,9 +142,9 @@ class UnlearningArguments(TrainingArguments):
         ):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
                 raise ValueError(f"`{name}` must be a whole number of at least {least}, got {getattr(self, name)}.")
-        if not 0 < self.residual_scale <= 4:
+        if not 0 < self.residual_scale <= 10:
             raise ValueError(
-                f"`residual_scale` must lie in (0, 4], got {self.residual_scale}; 1.0 is the paper's, 0.25 gentle."
+                f"`residual_scale` must lie in (0, 10], got {self.residual_scale}; 1.0 is the paper's, 0.25 gentle."
             )
         for name, choices in (
             ("snapshot_strategy", SNAPSHOT_STRATEGIES),

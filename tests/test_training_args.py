@@ -85,10 +85,10 @@ def test_arguments_are_parsed_from_a_command_line_and_survive_a_second_time(tmp_
         ({"min_utility": float("nan")}, "`min_utility` must be a finite number, got nan"),
         ({"utility_metric": "accuracy"}, "`utility_metric` must be named like 'eval_held_out_accuracy'"),
         ({"push_to_hub": True, "hub_strategy": "every_save"}, "`hub_strategy` must be 'end', got 'every_save'"),
-        ({"residual_scale": 0.0}, "`residual_scale` must lie in (0, 4], got 0.0"),
-        ({"residual_scale": -0.5}, "`residual_scale` must lie in (0, 4], got -0.5"),
-        ({"residual_scale": 4.01}, "`residual_scale` must lie in (0, 4], got 4.01"),
-        ({"residual_scale": float("nan")}, "`residual_scale` must lie in (0, 4], got nan"),
+        ({"residual_scale": 0.0}, "`residual_scale` must lie in (0, 10], got 0.0"),
+        ({"residual_scale": -0.5}, "`residual_scale` must lie in (0, 10], got -0.5"),
+        ({"residual_scale": 10.01}, "`residual_scale` must lie in (0, 10], got 10.01"),
+        ({"residual_scale": float("nan")}, "`residual_scale` must lie in (0, 10], got nan"),
         ({"snapshot_strategy": "batch"}, "`snapshot_strategy` must be one of ('epoch', 'steps'), got 'batch'"),
         ({"trajectory_dtype": "int8"}, "`trajectory_dtype` must be one of ('float32', 'bfloat16'), got 'int8'"),
         ({"trajectory_storage": "tape"}, "`trajectory_storage` must be one of ('cpu', 'model', 'disk'), got 'tape'"),
@@ -116,7 +116,7 @@ def test_pushing_to_the_hub_uploads_only_the_end(tmp_path: Path) -> None:
     assert arguments(tmp_path, push_to_hub=True).hub_strategy == "end"
 
 
-@pytest.mark.parametrize("values", [{"residual_scale": 4.0}, {"target_ua": 0.0}, {"target_ua": 100.0}])
+@pytest.mark.parametrize("values", [{"residual_scale": 10.0}, {"target_ua": 0.0}, {"target_ua": 100.0}])
 def test_the_ends_of_a_range_belong_to_it(tmp_path: Path, values: dict) -> None:
     args = arguments(tmp_path, **values)
     assert {name: getattr(args, name) for name in values} == values
