@@ -150,8 +150,19 @@ def check_distribution(accelerator: Accelerator, method: str, needs_whole_weight
     deepspeed = getattr(accelerator.state, "deepspeed_plugin", None)
     if deepspeed is not None and deepspeed.zero_stage == 3:
         raise ValueError("`zero_stage` is 3, under which no process has weights to record; use 2, or FSDP2.")
+    if deepspeed is not None and _halves_weights(deepspeed.deepspeed_config, accelerator.mixed_precision):
+        raise ValueError(
+            "`mixed_precision` is DeepSpeed's own, which rounds the model's weights, and with them what is recorded; "
+            "leave `bf16` and `fp16` out and set `torch_autocast` in DeepSpeed's configuration, as "
+            "recipes/accelerate_configs/zero2.json does."
+        )
     if fsdp is not None and needs_whole_weights:
         raise ValueError(f"{method} ranks or widens whole tensors and cannot work on shards; use DDP instead of FSDP.")
+
+
+def _halves_weights(deepspeed_config: Mapping[str, Any], mixed_precision: str) -> bool:
+    enabled = (deepspeed_config.get(name, {}).get("enabled") for name in ("bf16", "fp16"))
+    return mixed_precision in ("bf16", "fp16") or any(value is True for value in enabled)
 
 
 def check_output_dir(output_dir: str | os.PathLike | None) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
+from transformers.utils import logging
 
 from .callbacks import UnlearningCallback
 from .predictor import PastWeightPredictor
@@ -13,6 +14,9 @@ from .rewind import is_elementwise, rewind
 from .room import check_room
 from .training_args import UnlearningArguments
 from .trajectory import Trajectory
+
+
+logger = logging.get_logger(__name__)
 
 
 class RewindingCallback(UnlearningCallback):
@@ -41,10 +45,20 @@ class RewindingCallback(UnlearningCallback):
                 "`predictor` has `trajectory_scale='tensor'` and needs every weight of a tensor at once, which no "
                 "process has here; take one with 'weight' or 'none', or start a single process."
             )
+        self._warn_of_rounded_weights()
         storage, dtype = arguments.trajectory_storage, arguments.trajectory_dtype
         check_room(self.parts, arguments.num_snapshots, dtype, storage, arguments.trajectory_path)
         path = self.path_on_disk("trajectory")
         self.trajectory = Trajectory(self.parts, arguments.num_snapshots, dtype, storage, path)
+
+    def _warn_of_rounded_weights(self) -> None:
+        rounded = [name for name, local in self.parts.items() if local.dtype in (torch.bfloat16, torch.float16)]
+        if rounded:
+            logger.warning(
+                f"`model` has {len(rounded)} tracked tensors of 16 bits, {rounded[0]!r} the first: fine-tuning steps "
+                "smaller than their rounding leave no trace in a trajectory. Load it with `dtype=torch.float32` and "
+                "set `bf16=True`."
+            )
 
     def begin_turn(self, arguments: UnlearningArguments) -> None:
         if arguments.warmup_intervals == 0:

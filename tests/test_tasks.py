@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -105,6 +106,18 @@ def test_bfloat16_autocast_moves_float32_weights(make_unlearner: Make, digits: E
     away = sum(float((ends[0][name] - ends[1][name]).square().sum()) for name in start) ** 0.5
     way = sum(float((ends[0][name] - start[name]).square().sum()) for name in start) ** 0.5
     assert away < 0.1 * way
+
+
+def test_a_model_of_16_bits_is_warned_of(
+    make_unlearner: Make, digits: Examples, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a language model may come from the Hub; steps of fine-tuning below the rounding are not in a trajectory."""
+    for dtype, said in ((torch.float32, False), (torch.bfloat16, True)):
+        caplog.clear()
+        with caplog.at_level(logging.WARNING, logger="hf_invwnn.rewinding"):
+            make_unlearner(build_model("vit").to(dtype), digits.part(0, 16), num_rewinds=1).train()
+        assert ("tracked tensors of 16 bits" in caplog.text) is said
+        assert ("`dtype=torch.float32` and set `bf16=True`" in caplog.text) is said
 
 
 @pytest.mark.parametrize("change", ["freeze", "add", "replace"])

@@ -23,6 +23,11 @@ from hf_invwnn import parts as parts_module
 # Over all processes.
 GLOBAL_BATCH = 4
 
+# What DeepSpeed has to be told of a group of one.
+ALONE = {
+    "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0",
+}  # fmt: skip
+
 
 def digits() -> Examples:
     data = load_digits()
@@ -35,7 +40,13 @@ def unlearner(
 ) -> InvWNNUnlearner:
     """The same run for any number of processes: the same batches, as long as their order is not shuffled."""
     torch.set_num_threads(1)
-    PartialState(cpu=True)
+    if "deepspeed" in options:
+        # It makes the group by itself; accelerate's own word for a CPU would keep it from doing so.
+        os.environ.pop("ACCELERATE_USE_CPU", None)
+        os.environ |= {"DS_ACCELERATOR": "cpu", "ACCELERATE_USE_DEEPSPEED": "true"}
+        os.environ |= {name: os.environ.get(name, value) for name, value in ALONE.items()}
+    else:
+        PartialState(cpu=True)
     model: Any = build_model(architecture)
     if shard:
         for block in model.vit.layers:
