@@ -68,15 +68,17 @@ def plot_class_activation(
     columns = ["image", *models]
     figure = Figure(figsize=(1.5 * len(columns), 1.6 * len(images) + 0.3), dpi=150, layout="constrained")
     axes = figure.subplots(len(images), len(columns), squeeze=False)
+    named = [titles[label] if titles else str(label) for label in classes.tolist()]
     for row, image in enumerate(images):
         axes[row][0].imshow(image, cmap="gray")
+        axes[row][0].set_ylabel(f"evidence for {named[row]}", fontsize=7)
     for column, model in enumerate(models.values(), start=1):
         maps = class_activation(model, pixel_values, classes)
         with torch.no_grad():
             predicted = model(pixel_values=pixel_values).logits.argmax(dim=-1).tolist()
         for row, image in enumerate(images):
             axes[row][column].imshow(image, cmap="gray")
-            axes[row][column].imshow(maps[row], cmap="cividis", alpha=0.6, vmin=0, vmax=1)
+            overlay = axes[row][column].imshow(maps[row], cmap="cividis", alpha=0.6, vmin=0, vmax=1)
             said = titles[predicted[row]] if titles else predicted[row]
             axes[row][column].set_xlabel(f"says {said}", fontsize=7)
     for number, name in enumerate(columns):
@@ -84,6 +86,10 @@ def plot_class_activation(
     for panel in axes.flat:
         panel.set_xticks([])
         panel.set_yticks([])
+    if models:
+        bar = figure.colorbar(overlay, ax=axes, fraction=0.02, pad=0.01)
+        bar.set_label("share of the strongest evidence in the image", fontsize=7)
+        bar.ax.tick_params(labelsize=7)
     figure.savefig(path)
 
 
