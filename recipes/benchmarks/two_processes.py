@@ -33,7 +33,6 @@ def unlearn(rank: int, world: int, port: int, options: argparse.Namespace, folde
     """What one process does; the first writes what it measured."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
-    torch.set_num_threads(max(1, options.cores // world))
     transformers.utils.logging.set_verbosity_error()
     PartialState(cpu=True)
     args = UnlearningArguments(
@@ -69,6 +68,8 @@ def measure(world: int, options: argparse.Namespace) -> dict[str, Any]:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         port = taken.getsockname()[1]
+    # Read when a child imports torch: the threads of autograd follow it, and not `torch.set_num_threads`.
+    os.environ["OMP_NUM_THREADS"] = str(max(1, options.cores // world))
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryDirectory() as folder:
         processes = [
