@@ -1,4 +1,4 @@
-"""An InvWNN network for prediction alone: the same sums with a third of the memory traffic."""
+"""An InvWNN network for prediction alone: the same sums with less memory traffic."""
 
 from __future__ import annotations
 

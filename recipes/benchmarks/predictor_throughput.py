@@ -1,4 +1,4 @@
-"""How many weights a second a predictor predicts: exact, compressed, and as tests/reference.py does it.
+"""How many weights a second a predictor predicts: compressed, exact, as trained, and as tests/reference.py does it.
 
     python recipes/benchmarks/predictor_throughput.py --predictor FOLDER [--golden FILE.npz]
 
@@ -104,6 +104,16 @@ def plain(model: InvWNNModel) -> Predict:
     return predict
 
 
+def as_trained(model: InvWNNModel) -> Predict:
+    """`forward`, as in training but without gradients, in blocks of the size that it is fastest with."""
+
+    @torch.no_grad()
+    def predict(trajectory: torch.Tensor, kind: str) -> torch.Tensor:
+        return torch.cat([model(block, kind).residual for block in trajectory.T.split(8192)])
+
+    return predict
+
+
 def multiplications(model: InvWNNModel, fast: FastInvWNN, kind: str) -> tuple[int, int | None]:
     """Per weight: of the exact and of the compressed network."""
     exact = sum(value.numel() for value in model.networks[kind].parameters() if value.ndim == 2)
@@ -138,6 +148,7 @@ def main() -> None:
         paths: list[tuple[str, Predict, torch.Tensor, int | None]] = [
             ("compressed", fast.predict_residual, whole, counts[1]),
             ("exact", model.predict_residual, whole, counts[0]),
+            ("as trained", as_trained(model), whole, counts[0]),
         ]
         if model.config.trajectory_scale == "none":
             paths.append(("plain", plain(model), whole[:, : args.plain_weights], counts[0]))

@@ -20,7 +20,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import torch
 import transformers
 from accelerate import PartialState
 from unlearning_overhead import SNAPSHOTS, Images, make_model
