@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from datasets import ClassLabel, Dataset
 from transformers import (
     AutoConfig,
@@ -35,7 +36,7 @@ def make_model(args: ModelArguments, num_labels: int) -> tuple[Any, PreTrainedMo
     if args.model_config is None:
         processor = AutoImageProcessor.from_pretrained(args.model, backend="pil")
         return processor, AutoModelForImageClassification.from_pretrained(
-            args.model, num_labels=num_labels, ignore_mismatched_sizes=True, use_safetensors=True
+            args.model, num_labels=num_labels, ignore_mismatched_sizes=True, use_safetensors=True, dtype=torch.float32
         )
     size = {"height": args.image_size, "width": args.image_size}
     processor = ViTImageProcessorPil(size=size, image_mean=[0.5] * 3, image_std=[0.5] * 3)

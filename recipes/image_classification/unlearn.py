@@ -15,6 +15,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import torch
 from recipe import check_trained_on
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
@@ -42,7 +43,7 @@ class RecipeArguments:
 
 
 def load_model(folder: str) -> AutoModelForImageClassification:
-    return AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True)
+    return AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True, dtype=torch.float32)
 
 
 def main() -> None:

@@ -10,9 +10,17 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+import torch
 from transformers import AutoModelForImageClassification
 
-from hf_invwnn.image_classification import DataArguments, ScenarioArguments, load_images, make_splits
+from hf_invwnn.image_classification import (
+    DataArguments,
+    ModelArguments,
+    ScenarioArguments,
+    load_images,
+    make_model,
+    make_splits,
+)
 from hf_invwnn.scenarios import SCENARIOS
 from hf_invwnn.yaml_arguments import parse_yaml_and_flags
 
@@ -68,6 +76,28 @@ def recipe(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return import_module("recipe")
 
 
+@pytest.fixture
+def unlearn(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(RECIPES))
+    return import_module("unlearn")
+
+
+def test_a_model_that_was_saved_in_16_bits_is_trained_and_unlearned_in_float32(
+    unlearn: ModuleType, tmp_path: Path
+) -> None:
+    """Left to itself, `from_pretrained` takes the dtype of the file, in which short steps are rounded away."""
+    args = ModelArguments("vit", TINY_VIT, 8)
+    processor, model = make_model(args, 10)
+    model.bfloat16().save_pretrained(tmp_path)
+    processor.save_pretrained(tmp_path)
+    assert next(AutoModelForImageClassification.from_pretrained(tmp_path).parameters()).dtype == torch.bfloat16
+    _, trained_further = make_model(ModelArguments(str(tmp_path)), 10)
+    for loaded in (trained_further, unlearn.load_model(str(tmp_path))):
+        assert {parameter.dtype for parameter in loaded.parameters()} == {torch.float32}
+
+
+TINY_VIT = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+TINY_VIT |= {"image_size": 8, "patch_size": 4}
 SETTINGS = {"class_removal": {"label": 3}, "given_indices": {"indices": [5, 2, 9]}}
 
 
