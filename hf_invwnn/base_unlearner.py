@@ -180,8 +180,10 @@ class Unlearner(ResumableTrainer):
         self._identity = None
         model = self.accelerator.unwrap_model(self.model)
         reshard(model)
-        before = _everything(model) if folder and self._alone and self.unlearning.parts.layout == "whole" else None
-        self.unlearning.last_good, self.unlearning.has_stepped = None, False
+        self.unlearning.folder = self.args.trajectory_path
+        self._clear_disk()  # what a run that was killed has left
+        whole = folder and self._alone and self.unlearning.parts.layout == "whole"
+        self.unlearning.before, self.unlearning.last_good = _everything(model) if whole else None, None
         self.unlearning.resume = (lambda: self._resume(folder)) if folder else None
         with ExitStack() as contexts:
             contexts.enter_context(_only_trainable(model, self.unlearning.parameters))
@@ -190,32 +192,34 @@ class Unlearner(ResumableTrainer):
             contexts.callback(self._clear_disk)
             try:
                 return super().train(folder, *args, **kwargs)
-            except NotEnoughRoom:
-                if before is not None:
-                    before.restore()
-                raise
             except KeyboardInterrupt:
-                self._save_interrupted(before)
+                self._save_interrupted()
                 raise
             except Exception as error:
-                if self._alone and before is not None and not self.unlearning.has_stepped:
-                    before.restore()
+                has_gone_on = self.unlearning.before is None
+                self._put_back()
+                if not has_gone_on and not isinstance(error, NotEnoughRoom):
                     raise DamagedCheckpoint(f"`{folder}` cannot be resumed from: {error}") from error
-                if self._alone:
-                    self.unlearning.restore_last_good()
                 raise
+
+    def _put_back(self) -> None:
+        """The last good weights, or those that the model was given, if a run that was to go on has not got so far."""
+        if self.unlearning.before is not None:
+            self.unlearning.before.restore()
+        elif self._alone:
+            self.unlearning.restore_last_good()
 
     @property
     def _alone(self) -> bool:
         """Whether weights can be put back without the other processes, which may have ended or be elsewhere."""
         return self.accelerator.num_processes == 1
 
-    def _save_interrupted(self, before: Snapshot | None) -> None:
+    def _save_interrupted(self) -> None:
         if not self._alone:
             logger.warning("Interrupted; go on from the last checkpoint with `resume_from_checkpoint=True`.")
             return
-        if self.unlearning.last_good is None and before is not None:
-            before.restore()
+        if self.unlearning.last_good is None and self.unlearning.before is not None:
+            self.unlearning.before.restore()
         self.unlearning.restore_last_good()
         self.save_model()
         logger.warning(f"Interrupted; the last good weights are saved in `{self.args.output_dir}`.")

@@ -71,12 +71,14 @@ class UnlearningCallback(TrainerCallback):
         self.history: list[dict[str, float]] = []
         # Set before a run that is to go on: it takes the place of the start.
         self.resume: Callable[[], None] | None = None
-        self.has_stepped = False
+        # All weights and buffers as they were given, of a run that is to go on, until it has.
+        self.before: Snapshot | None = None
         self.steps_per_interval = 1
         self.seconds_before = 0.0
         self._started = 0.0
         self._model: nn.Module | None = None
-        self._folder = Path()
+        # For tensors that are kept on disk; whoever makes the callback says where.
+        self.folder = Path()
         self._storage = "model"
 
     # ---- What a method may add ----
@@ -134,7 +136,7 @@ class UnlearningCallback(TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         arguments = _unlearning(args)
-        self.has_stepped = True
+        self.before = None
         if self.stop_reason is not None:
             # The Trainer takes one step before it looks whether to stop; `on_train_end` undoes it.
             control.should_training_stop = True
@@ -179,7 +181,7 @@ class UnlearningCallback(TrainerCallback):
         self.parameters = {name: present.get(name, parameter) for name, parameter in self.parameters.items()}
         self.parts = Parts(self.parameters)
         self._storage = arguments.trajectory_storage
-        self._folder = arguments.trajectory_path
+        self.folder = arguments.trajectory_path
 
     # ---- For methods ----
 
@@ -216,7 +218,7 @@ class UnlearningCallback(TrainerCallback):
 
     def path_on_disk(self, name: str) -> Path:
         """The file of this process for tensors that are kept on disk."""
-        return self._folder / f"{name}_{self.parts.rank}.safetensors"
+        return self.folder / f"{name}_{self.parts.rank}.safetensors"
 
     # ---- One turn ----
 

@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,13 +126,15 @@ def load_state(folder: str | os.PathLike) -> dict[str, Any]:
     """
     path = Path(folder) / STATE_NAME
     try:
-        state: dict[str, Any] = json.loads(path.read_text())
+        state: Any = json.loads(path.read_text())
     except FileNotFoundError as error:
         raise DamagedCheckpoint(
             f"`{folder}` is no checkpoint of an unlearning run: {STATE_NAME} is missing."
         ) from error
     except ValueError as error:
         raise DamagedCheckpoint(f"`{path}` is damaged ({error}); take an earlier one.") from error
+    if not isinstance(state, dict):
+        raise DamagedCheckpoint(f"`{path}` is damaged (it holds no settings); take an earlier one.")
     if missing := sorted(_STATE_KEYS - set(state)):
         raise DamagedCheckpoint(f"`{path}` lacks {', '.join(missing)}.")
     return state
@@ -158,6 +160,8 @@ def check_checkpoint(
     if not source.is_dir():
         raise DamagedCheckpoint(f"`resume_from_checkpoint`: there is no folder `{source}`.")
     state = load_state(source)
+    # What was changed by accident is damage, and not the word of another run.
+    _check_files(source, [STATE_NAME])
     if state["world"] != world:
         raise OtherRun(
             f"`{source}` was written by {state['world']} process(es), and this run has {world}; each has a part of "
@@ -196,13 +200,15 @@ _STATE_KEYS = {
 }
 
 
-def _check_files(source: Path) -> None:
-    """Every file is there as it was written."""
+def _check_files(source: Path, names: Sequence[str] | None = None) -> None:
+    """Every file, or every one of those named, is there as it was written."""
     try:
         manifest = json.loads((source / MANIFEST_NAME).read_text())
     except (FileNotFoundError, ValueError) as error:
         raise DamagedCheckpoint(f"`{source / MANIFEST_NAME}` is missing or damaged ({error}).") from error
     for name, fingerprint in manifest.items():
+        if names is not None and name not in names:
+            continue
         path = source / name
         if not path.is_file():
             raise DamagedCheckpoint(f"`{path}` is missing; resume from an earlier checkpoint.")

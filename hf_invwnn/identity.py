@@ -14,18 +14,25 @@ from datasets import Dataset
 from torch.distributed.tensor import DTensor
 
 
+# Where a predictor was loaded from, and by what; it predicts the same from elsewhere.
+_NOT_SETTINGS = ("_name_or_path", "transformers_version", "architectures", "dtype")
+# Attributes of a predictor of one's own that say what it is; others show an address that changes from run to run.
+_HASHED = (str, int, float, dict, list, tuple, np.ndarray, torch.Tensor)
+
+
 def predictor_hash(predictor: Any) -> str:
     """SHA-256 of a predictor: of its weights and configuration, or of what it says it is."""
     digest = hashlib.sha256(type(predictor).__name__.encode())
     network = getattr(predictor, "exact", predictor)
     if isinstance(network, torch.nn.Module):
         config: Any = getattr(network, "config", None)
-        digest.update(b"" if config is None else str(sorted(config.to_dict().items())).encode())
+        settings = {} if config is None else config.to_dict()
+        digest.update(str(sorted(item for item in settings.items() if item[0] not in _NOT_SETTINGS)).encode())
         for name, value in network.state_dict().items():
             digest.update(name.encode())
             _update(digest, value)
     else:
-        digest.update(str(sorted(_plain(vars(network)).items())).encode())
+        _update(digest, {name: value for name, value in vars(network).items() if isinstance(value, _HASHED)})
     return digest.hexdigest()
 
 
@@ -79,10 +86,6 @@ def _update(digest: Any, value: Any) -> None:
         digest.update(f"{getattr(value, 'size', '')}{getattr(value, 'mode', '')}".encode() + value.tobytes())
     else:
         digest.update(f"{type(value).__name__}:{value!r};".encode())
-
-
-def _plain(values: Mapping[str, Any]) -> dict[str, str]:
-    return {name: repr(value) for name, value in values.items() if isinstance(value, (str, int, float, dict, tuple))}
 
 
 @contextmanager
