@@ -57,12 +57,15 @@ def dataset_hash(dataset: Any) -> str | None:
 
 
 def frozen_hash(model: torch.nn.Module, tracked: Mapping[str, Any]) -> str:
-    """SHA-256 of the parameters that a run leaves as they are, those of a base model under an adapter for instance."""
+    """
+    SHA-256 of the parameters that a run leaves as they are, those of a base model under an adapter for instance. Where
+    they are in shards, all processes must ask at once, and get the same.
+    """
     digest = hashlib.sha256()
     for name, parameter in model.named_parameters():
         if name not in tracked:
             digest.update(name.encode())
-            _update(digest, parameter.to_local() if isinstance(parameter, DTensor) else parameter)
+            _update(digest, parameter.full_tensor() if isinstance(parameter, DTensor) else parameter)
     return digest.hexdigest()
 
 

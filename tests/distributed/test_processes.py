@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,16 @@ def test_two_processes_with_shards_equal_one(tmp_path: Path, alone: dict[str, to
     assert same(first, second)
     assert_equal_to_rounding(first, alone)
     assert (tmp_path / "reason_1.txt").read_text() == "all 2 rewinds are done\nsharded\n"
+
+
+def test_all_processes_say_the_same_of_frozen_shards(tmp_path: Path) -> None:
+    """The first writes it into the checkpoint, and each compares; one process with the whole model says it too."""
+    for world in (1, 2):
+        run(workers.write_identity, (tmp_path / str(world), world, world > 1), world, tmp_path / str(world))
+    names = ("1/identity_0.json", "2/identity_0.json", "2/identity_1.json")
+    alone, first, second = (json.loads((tmp_path / name).read_text()) for name in names)
+    assert alone["frozen parameters"] is not None
+    assert alone == first == second
 
 
 def test_a_search_between_two_rewinds_ends_at_the_same_point(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -75,6 +76,12 @@ def train_and_save(
     trainer.train(resume_from_checkpoint=resume)
     save_whole(trainer, output / f"weights_{rank}.safetensors")
     (output / f"reason_{rank}.txt").write_text(f"{trainer.stop_reason}\n{trainer.unlearning.parts.layout}\n")
+
+
+def write_identity(rank: int, output: Path, world: int, shard: bool) -> None:
+    """With frozen parameters, which are part of it."""
+    trainer = unlearner(output / "run", world, shard=shard, tracked_parameters="classifier")
+    (output / f"identity_{rank}.json").write_text(json.dumps(trainer.identity()))
 
 
 def save_whole(trainer: InvWNNUnlearner, path: Path) -> None:
