@@ -147,6 +147,12 @@ def check_distribution(accelerator: Accelerator, method: str, needs_whole_weight
             "`fsdp_version` is 1, which hides the parameters in flat ones; set `fsdp_version: 2` in the configuration "
             "of accelerate."
         )
+    kept = str(getattr(fsdp, "state_dict_type", ""))
+    if fsdp is not None and "FULL_STATE_DICT" not in kept:
+        raise ValueError(
+            f"`fsdp_state_dict_type` is {kept.rpartition('.')[2] or None}, with which `save_model` would leave no "
+            "weights behind; set `fsdp_state_dict_type: FULL_STATE_DICT` in the configuration of accelerate."
+        )
     deepspeed = getattr(accelerator.state, "deepspeed_plugin", None)
     if deepspeed is not None and deepspeed.zero_stage == 3:
         raise ValueError("`zero_stage` is 3, under which no process has weights to record; use 2, or FSDP2.")

@@ -77,6 +77,13 @@ class RewindingCallback(UnlearningCallback):
         self.refuse_non_finite()
         self.trajectory.record()
 
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        # DeepSpeed's engine steps inside of `backward`, before anyone is asked.
+        if getattr(args, "deepspeed_plugin", None) is not None:
+            self.trajectory.before_change()
+
     def on_pre_optimizer_step(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:

@@ -54,22 +54,26 @@ def check_room(parts: Parts, num_snapshots: int, dtype: str, storage: str, folde
     """
     device = next((local.device for _, local in parts.items()), torch.device("cpu"))
     needed = trajectory_bytes(parts, num_snapshots, dtype)
+    # The last good weights are kept throughout, and the end of a segment while it is searched.
+    beside_it = 2 * sum(local.nbytes for _, local in parts.items())
     here = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
 
     def fits(storage: str, dtype: str) -> bool:
         free = free_bytes(storage, device, folder)
         sharing = 1 if storage == "model" and device.type == "cuda" else here
-        return free is None or trajectory_bytes(parts, num_snapshots, dtype) * sharing <= free
+        return free is None or (trajectory_bytes(parts, num_snapshots, dtype) + beside_it) * sharing <= free
 
     free = free_bytes(storage, device, folder)
     beside = "unknown" if free is None else in_words(free)
     where = {"cpu": "main memory", "model": f"memory of {device}", "disk": f"disk (`{folder}`)"}
     told = (
         f"A trajectory of {num_snapshots} snapshots of {parts.numel:,} weights takes {in_words(needed)} of "
-        f"{where[storage]} on each of {here} process(es) here; {beside} is free."
+        f"{where[storage]} on each of {here} process(es) here, and up to {in_words(beside_it)} more for the "
+        f"weights to go back to; {beside} is free."
     )
     if fits(storage, dtype):
-        logger.info(told)
+        if int(os.environ.get("LOCAL_RANK", "0")) <= 0:
+            logger.warning(told)  # said without being asked for
         return needed
     alternatives = [
         ("bfloat16", storage),

@@ -100,6 +100,7 @@ def map_file(path: str | os.PathLike, slots: Mapping[str, Slot]) -> dict[str, to
     target, start = Path(path), 8 + len(text)
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
+        target.unlink(missing_ok=True)  # who has the old file mapped keeps it
         with target.open("wb") as file:
             file.write(len(text).to_bytes(8, "little") + text)
             file.flush()

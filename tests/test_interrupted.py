@@ -119,7 +119,7 @@ def test_what_a_killed_run_left_on_the_disk_does_not_count_against_the_next(
 
     def usage(path: Any) -> Any:
         taken = sum(path.stat().st_size for path in Path(folder).glob("*"))
-        return type("Usage", (), {"free": left + 4096 - taken})
+        return type("Usage", (), {"free": left + left // 2 - taken})
 
     monkeypatch.setattr(room_module.shutil, "disk_usage", usage)
     resumed = make(trajectory_storage="disk")
