@@ -261,7 +261,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
     if options.command in ("demo", "compare"):
-        # Small models with a progress bar of their own, and hundreds of runs: what a trajectory takes is no news there.
+        # Small models, and progress bars of their own: what each trajectory takes is no news there.
         logging.getLogger("hf_invwnn.room").setLevel(logging.ERROR)
     try:
         return options.run(options) or 0
