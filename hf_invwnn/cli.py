@@ -260,9 +260,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = build_parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    told = logging.getLogger("hf_invwnn.room")
+    level = told.level
     if options.command in ("demo", "compare"):
         # Small models, and progress bars of their own: what each trajectory takes is no news there.
-        logging.getLogger("hf_invwnn.room").setLevel(logging.ERROR)
+        told.setLevel(logging.ERROR)
     try:
         return options.run(options) or 0
     except (ValueError, FileNotFoundError, ImportError) as error:
@@ -271,6 +273,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write(f"hf-invwnn {options.command}: interrupted\n")
         return 130
+    finally:
+        told.setLevel(level)
 
 
 if __name__ == "__main__":
