@@ -235,8 +235,8 @@ def test_forgetting_happens(make_unlearner: Make, memorised_vit: nn.Module, nois
         noisy,
         eval_dataset={"retain": digits.part(32, 192)},
         num_rewinds=10,
-        learning_rate=1e-3,
-        residual_scale=1.0,
+        learning_rate=3e-3,
+        residual_scale=0.5,
         per_device_train_batch_size=32,
         target_ua=50.0,
     )
