@@ -5,33 +5,37 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-# Registers the predictor with AutoConfig and AutoModel; all else loads when it is first used.
-from .predictor import (
-    BASE_PREDICTOR,
-    InvWNNConfig,
-    InvWNNModel,
-    LinearPredictor,
-    PastWeightPredictor,
-    convert_keras,
-)
-
 
 if TYPE_CHECKING:
+    from .methods import InvWNNUnlearner
+    from .predictor import (
+        BASE_PREDICTOR,
+        InvWNNConfig,
+        InvWNNModel,
+        LinearPredictor,
+        PastWeightPredictor,
+        convert_keras,
+    )
     from .scenarios import UnlearningSplits
-    from .stopping import StoppingRule, UATarget, UnseenLoss, UtilityFloor
-    from .training_args import UnlearningArguments
-    from .unlearner import InvWNNUnlearner
+    from .trainer import StoppingRule, UATarget, UnlearningArguments, UnseenLoss, UtilityFloor
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
+# Public name -> the subpackage it is loaded from when it is first used.
 _LAZY = {
-    "InvWNNUnlearner": "unlearner",
-    "StoppingRule": "stopping",
-    "UATarget": "stopping",
-    "UnlearningArguments": "training_args",
+    "BASE_PREDICTOR": "predictor",
+    "InvWNNConfig": "predictor",
+    "InvWNNModel": "predictor",
+    "InvWNNUnlearner": "methods",
+    "LinearPredictor": "predictor",
+    "PastWeightPredictor": "predictor",
+    "StoppingRule": "trainer",
+    "UATarget": "trainer",
+    "UnlearningArguments": "trainer",
     "UnlearningSplits": "scenarios",
-    "UnseenLoss": "stopping",
-    "UtilityFloor": "stopping",
+    "UnseenLoss": "trainer",
+    "UtilityFloor": "trainer",
+    "convert_keras": "predictor",
 }
 
 

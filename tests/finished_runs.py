@@ -10,10 +10,9 @@ from helpers import build_unlearner
 from sklearn.datasets import load_digits
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
-from hf_invwnn.image_tensors import ImageTensors
-from hf_invwnn.metrics import judge_model
-from hf_invwnn.metrics.judge import classify
-from hf_invwnn.private_files import example_results, keep_private
+from hf_invwnn.audit.private import example_results, save_private_artifacts
+from hf_invwnn.image_classification import evaluate_model, predict
+from hf_invwnn.image_classification import ImageTensors
 from hf_invwnn.scenarios import UnlearningSplits
 
 
@@ -71,8 +70,8 @@ def finished_run(marked_splits: UnlearningSplits, tmp_path_factory: pytest.TempP
     unlearner.train()
     unlearner.save_model()
     processor.save_pretrained(folder)
-    outcomes = {name: classify(model, sets["forget"]) for name, model in models.items()}
-    keep_private(
+    outcomes = {name: predict(model, sets["forget"]) for name, model in models.items()}
+    save_private_artifacts(
         folder,
         marked_splits,
         {name: (models[name], processor) for name in ("before", "oracle")},
@@ -80,7 +79,7 @@ def finished_run(marked_splits: UnlearningSplits, tmp_path_factory: pytest.TempP
     )
     unlearner.save_record(
         splits=marked_splits,
-        metrics={name: judge_model(model, sets) for name, model in models.items()},
+        metrics={name: evaluate_model(model, sets) for name, model in models.items()},
         oracle_used=False,
         license="apache-2.0",
     )

@@ -81,13 +81,13 @@ sys.modules["torchvision"] = None
 import torch
 from transformers import ViTConfig, ViTForImageClassification
 from hf_invwnn import InvWNNUnlearner, LinearPredictor, UnlearningArguments
-import hf_invwnn.cli, hf_invwnn.demo, hf_invwnn.metrics, hf_invwnn.report, hf_invwnn.scenarios
+import hf_invwnn.cli.main, hf_invwnn.cli.demo, hf_invwnn.metrics, hf_invwnn.report, hf_invwnn.scenarios
 sizes = dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
 model = ViTForImageClassification(ViTConfig(image_size=8, patch_size=4, num_channels=1, num_labels=3, **sizes))
 forget = [{"pixel_values": torch.randn(1, 8, 8), "labels": index % 3} for index in range(6)]
 args = UnlearningArguments("out", num_rewinds=1, num_snapshots=2, use_cpu=True, report_to="none", disable_tqdm=True)
 trainer = InvWNNUnlearner(model, args, forget, predictor=LinearPredictor())
 trainer.train()
-print("rewinds:", trainer.unlearning.rewinds)
+print("rewinds:", trainer.run_state.rounds)
 """
     assert python(code, tmp_path).endswith("rewinds: 1")

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
-from hf_invwnn.digits import digit_images
+from hf_invwnn.image_classification import digit_images
 
 
 ROOT = Path(__file__).parents[1]

@@ -1,4 +1,4 @@
-"""A classifier of images as the judge of what a diffusion model generates."""
+"""Classifier of generated images: class probabilities and features."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from torch import nn
-from transformers import AutoImageProcessor, AutoModelForImageClassification
 
+from ..image_classification import load_classifier
 from .images import to_images
 
 
-class Verdicts(NamedTuple):
+class ClassifierOutput(NamedTuple):
     """
-    What a classifier says of N images: `probabilities` `(N, C)`, and `features` `(N, d)`, what its last layer sees.
+    Output for N images: class `probabilities` `(N, C)`, and `features` `(N, d)`, the inputs of the last layer.
     """
 
     probabilities: torch.Tensor
@@ -34,15 +34,15 @@ class Verdicts(NamedTuple):
 
 class ImageClassifier:
     """
-    Judges images in [-1, 1].
+    Classifies images in [-1, 1].
 
     Args:
         model (`PreTrainedModel`): An image classification model with a linear last layer.
         processor (`BaseImageProcessor`): Makes its inputs from RGB images.
-        name (`str`): What tables call it.
+        name (`str`): Its name in tables.
 
     Raises:
-        ValueError: The model has no linear layer as wide as its classes.
+        ValueError: The model has no linear layer with one output per class.
     """
 
     def __init__(self, model: Any, processor: Any, name: str) -> None:
@@ -53,24 +53,23 @@ class ImageClassifier:
             if isinstance(layer, nn.Linear) and layer.out_features == model.config.num_labels
         ]
         if not heads:
-            raise ValueError(f"`classifier` {name!r} has no linear last layer, so nothing to take features from.")
+            raise ValueError(f"`classifier` {name!r} has no linear last layer whose inputs could be features.")
         self._head = heads[-1]
 
     @classmethod
     def from_pretrained(cls, classifier: str | os.PathLike) -> ImageClassifier:
         """
-        Loads one, from safetensors.
+        Loads a classifier from safetensors.
 
         Args:
             classifier (`str` or `os.PathLike`): Folder or Hub id, with an image processor.
 
         Raises:
-            ValueError: It cannot be loaded.
+            ValueError: The classifier cannot be loaded.
         """
         source = os.fspath(classifier)
         try:
-            model = AutoModelForImageClassification.from_pretrained(source, use_safetensors=True)
-            processor = AutoImageProcessor.from_pretrained(source, backend="pil")
+            model, processor = load_classifier(source)
         except (OSError, ValueError) as error:
             raise ValueError(f"`classifier` cannot be loaded from the folder or Hub id {source!r}: {error}") from error
         return cls(model, processor, source)
@@ -84,9 +83,9 @@ class ImageClassifier:
         return int(self._head.in_features)
 
     @torch.no_grad()
-    def judge(self, images: torch.Tensor, batch_size: int = 500) -> Verdicts:
+    def classify(self, images: torch.Tensor, batch_size: int = 500) -> ClassifierOutput:
         """
-        Class probabilities and features of images, which are rounded to 8 bits and made RGB first.
+        Class probabilities and features of images, which are first rounded to 8 bits and converted to RGB.
 
         Args:
             images (`torch.Tensor` of shape `(N, C, H, W)`): In [-1, 1]; C is 1 or 3.
@@ -103,7 +102,7 @@ class ImageClassifier:
                 logits.append(self.model(pixel_values=inputs).logits.float().cpu())
         finally:
             hook.remove()
-        return Verdicts(torch.cat(logits).softmax(dim=1), torch.cat(seen))
+        return ClassifierOutput(torch.cat(logits).softmax(dim=1), torch.cat(seen))
 
 
-__all__ = ["ImageClassifier", "Verdicts"]
+__all__ = ["ImageClassifier", "ClassifierOutput"]

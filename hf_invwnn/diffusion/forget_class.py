@@ -10,17 +10,18 @@ from typing import Any, NamedTuple
 import torch
 from datasets import Dataset
 
-from ..inputs import check_output_dir
 from ..scenarios.class_removal import class_id
 from ..scenarios.labels import integer_labels
-from ..training_args import UnlearningArguments
+from ..trainer.arguments import UnlearningArguments
+from ..trainer.checks import check_output_dir
+from ..trainer.unlearner import Unlearner
 from .classifier import ImageClassifier
 from .images import DiffusionImages
 from .judging import ForgetRatioJudge, ForgetRatioTarget, Generation
 from .kernel_distance import KernelDistance
 from .pipelines import load_pipeline, noise_scheduler
 from .sampling import fixed_noise
-from .unlearner import DIFFUSION_METHODS, DiffusionUnlearner
+from .unlearner import diffusion_unlearner
 
 
 @dataclass
@@ -160,28 +161,26 @@ class ClassForgetting:
             return None
         return self.judge.generate(pipeline.unet, noise_scheduler(pipeline.scheduler))
 
-    def run(self, method: str, args: UnlearningArguments, **own: Any) -> tuple[DiffusionUnlearner, dict[str, Any]]:
+    def run(self, method: str, args: UnlearningArguments, **own: Any) -> tuple[Unlearner, dict[str, Any]]:
         """
         Unlearns once, from the pipeline as it was saved.
 
         Args:
-            method (`str`): One of [`DIFFUSION_METHODS`].
+            method (`str`): One of [`diffusion_methods`].
             args ([`UnlearningArguments`]): How.
             own: What else the method's unlearner takes, such as `predictor`.
 
         Returns:
-            The unlearner, and a `dict` with `before` and `after` (metrics, with a classifier), `features` (what KID
+            The unlearner, and a `dict` with `original` and `unlearned` (metrics, with a classifier), `features` (what KID
             was measured in), `history`, `stopped`, `seconds` and the number of `forget_images`.
 
         Raises:
             ValueError: There is no such method, or an argument cannot work.
         """
-        if method not in DIFFUSION_METHODS:
-            raise ValueError(f"`method` must be one of {', '.join(DIFFUSION_METHODS)}, got {method!r}.")
         check_output_dir(args.output_dir)
         rules = [] if self.judge is None else [ForgetRatioTarget(self.arguments.max_forget_ratio)]
-        unlearner: Any = DIFFUSION_METHODS[method](
-            self.arguments.pipeline, args, self.forget, judge=self.judge, stopping_rules=rules, **own
+        unlearner = diffusion_unlearner(
+            self.arguments.pipeline, args, self.forget, method=method, judge=self.judge, stopping_rules=rules, **own
         )
         began = time.perf_counter()
         unlearner.train()
@@ -194,12 +193,12 @@ class ClassForgetting:
         }
         if self.judge is not None and self.judge.kernel_distance is not None:
             points = unlearner.history
-            results |= {"before": _judged(points[0]), "after": _judged(points[-1])}
+            results |= {"original": _metrics(points[0]), "unlearned": _metrics(points[-1])}
             results["features"] = self.judge.kernel_distance.features
         return unlearner, results
 
 
-def _judged(point: Mapping[str, float]) -> dict[str, float]:
+def _metrics(point: Mapping[str, float]) -> dict[str, float]:
     return {"forget_ratio": point["eval_forget_ratio"], "kid": point["eval_kid"]}
 
 

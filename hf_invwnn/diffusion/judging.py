@@ -1,4 +1,4 @@
-"""How much of what a model generates is of the forgotten class, and when that is little enough."""
+"""The share of generated images in the forgotten class, and a stopping rule on it."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from ..stopping import MissingMetric
-from .classifier import ImageClassifier, Verdicts
+from ..errors import MissingMetricError
+from .classifier import ClassifierOutput, ImageClassifier
 from .kernel_distance import KernelDistance
+from .model import NoisePredictionModel
 from .sampling import generate_images
 
 
@@ -21,28 +22,28 @@ KID_METRIC = "eval_kid"
 
 
 class Generation(NamedTuple):
-    """Generated images `(N, C, H, W)` in [-1, 1], what the classifier says of them, and the metrics."""
+    """Generated images `(N, C, H, W)` in [-1, 1], the output of the classifier on them, and the metrics."""
 
     images: torch.Tensor
-    verdicts: Verdicts
+    outputs: ClassifierOutput
     metrics: dict[str, float]
 
 
 class ForgetRatioJudge:
     """
-    Generates from fixed noise and asks a classifier.
+    Generates images from fixed noise and classifies them.
 
     Args:
-        classifier ([`ImageClassifier`]): One that has never seen generated images.
+        classifier ([`ImageClassifier`]): A classifier that was not trained on generated images.
         forget_class (`int`): The class to forget.
-        noise (`torch.Tensor` of shape `(N, C, H, W)`): See [`fixed_noise`]; the same for all that are compared.
-        num_inference_steps (`int`, defaults to 50), batch_size (`int`, defaults to 250): As in [`generate_images`].
-        conditions (`dict[str, torch.Tensor]`, *optional*): What else the UNet takes, an entry for each image.
-        kernel_distance ([`KernelDistance`], *optional*): Gives KID as well.
-        progress (`bool`, defaults to `True`): Whether to show a bar while generating.
+        noise (`torch.Tensor` of shape `(N, C, H, W)`): See [`fixed_noise`]; the same for all models that are compared.
+        num_inference_steps (`int`, defaults to 50), batch_size (`int`, defaults to 250): As for [`generate_images`].
+        conditions (`dict[str, torch.Tensor]`, *optional*): Other inputs of the UNet, an entry for each image.
+        kernel_distance ([`KernelDistance`], *optional*): Computes KID as well.
+        progress (`bool`, defaults to `True`): Whether to show a progress bar.
 
     Raises:
-        ValueError: The classifier does not know the class, or `noise` makes fewer images than KID needs.
+        ValueError: The classifier does not have the class, or `noise` is for fewer images than KID needs.
     """
 
     def __init__(
@@ -58,8 +59,8 @@ class ForgetRatioJudge:
     ) -> None:
         if not 0 <= forget_class < classifier.num_classes:
             raise ValueError(
-                f"`classifier` {classifier.name!r} knows the classes 0..{classifier.num_classes - 1}, so it cannot "
-                f"tell the class {forget_class}; take one with more classes."
+                f"`classifier` {classifier.name!r} has the classes 0..{classifier.num_classes - 1}, and not the "
+                f"class {forget_class}; use one with more classes."
             )
         if kernel_distance is not None:
             kernel_distance.check_enough("noise", len(noise))
@@ -69,49 +70,54 @@ class ForgetRatioJudge:
 
     def generate(self, unet: nn.Module, scheduler: Any) -> Generation:
         """
-        Generates and judges.
+        Generates images and classifies them.
 
         Args:
-            unet (`nn.Module`): What is judged.
+            unet (`nn.Module`): The UNet to evaluate.
             scheduler (`SchedulerMixin`): Its noise schedule and prediction type are used.
 
         Returns:
-            [`Generation`]; its metrics are `eval_forget_ratio`, the share of the images that the classifier calls the
-            class, in percent, and with a `kernel_distance` also `eval_kid`.
+            [`Generation`] with the metrics `eval_forget_ratio`, the share of the images that the classifier assigns to
+            the class, in percent, and with a `kernel_distance` also `eval_kid`.
 
         Raises:
-            NonFiniteImages: A generated value is not finite.
+            NonFiniteImagesError: A generated value is not finite.
         """
         images = generate_images(
             unet, scheduler, self.noise, self.num_inference_steps, self.batch_size, self.conditions, self.progress
         )
         self.classifier.model.to(next(unet.parameters()).device)
-        verdicts = self.classifier.judge(images)
-        metrics = {FORGET_RATIO: 100 * float((verdicts.classes == self.forget_class).double().mean())}
+        outputs = self.classifier.classify(images)
+        metrics = {FORGET_RATIO: 100 * float((outputs.classes == self.forget_class).double().mean())}
         if self.kernel_distance is not None:
-            metrics[KID_METRIC] = self.kernel_distance(images, verdicts.features).mean
-        return Generation(images, verdicts, metrics)
+            metrics[KID_METRIC] = self.kernel_distance(images, outputs.features).mean
+        return Generation(images, outputs, metrics)
 
     def __call__(self, unet: nn.Module, scheduler: Any) -> dict[str, float]:
-        """The metrics alone."""
+        """The metrics of [`ForgetRatioJudge.generate`]."""
         return self.generate(unet, scheduler).metrics
+
+    def evaluate(self, model: NoisePredictionModel) -> dict[str, float]:
+        """The metrics of a model, as an evaluator of [`~hf_invwnn.trainer.Unlearner`]."""
+        return self(model.pipeline.unet, model.noise_scheduler)
 
 
 @dataclass
 class ForgetRatioTarget:
     """
-    Stop where at most `target` percent of the generated images are of the forgotten class. Needs a
+    Stops where at most `target` percent of the generated images are in the forgotten class. Needs a
     [`ForgetRatioJudge`].
 
     Args:
-        target (`float`, defaults to 1.0): In percent. The run never ends above it if a rewind has come below.
-        tolerance (`float`, defaults to 0.5): How far below the search between two rewinds may end, in points.
+        target (`float`, defaults to 1.0): In percent. The run never ends above it once a round was below.
+        tolerance (`float`, defaults to 0.5): How far below the target the search between two rounds may end, in
+            points.
     """
 
     target: float = 1.0
     tolerance: float = 0.5
     splits: tuple[str, ...] = ()
-    never_past: bool = False
+    must_not_exceed: bool = False
 
     def __post_init__(self) -> None:
         if not 0 <= self.target < 100:
@@ -122,11 +128,11 @@ class ForgetRatioTarget:
 
     def excess(self, metrics: Mapping[str, float]) -> float:
         if FORGET_RATIO not in metrics:
-            raise MissingMetric(f"{self} needs `{FORGET_RATIO}`; give the unlearner a `judge`.")
+            raise MissingMetricError(f"{self} needs `{FORGET_RATIO}`; pass a `judge` to the unlearner.")
         ratio = metrics[FORGET_RATIO]
         if math.isnan(ratio):
             return ratio
-        # A point above the target is further off than any below it, so the search ends below.
+        # A point above the target has a larger distance than any below it, so that the search ends below.
         return self.target - ratio if ratio <= self.target else -100.0 - ratio
 
 

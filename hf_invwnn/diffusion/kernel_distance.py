@@ -97,7 +97,7 @@ class KernelDistance:
 
     def _inputs(self, images: torch.Tensor) -> torch.Tensor:
         if isinstance(self.extractor, ImageClassifier):
-            return self.extractor.judge(images).features
+            return self.extractor.classify(images).features
         import numpy as np
 
         pictures = np.stack([np.asarray(picture.convert("RGB")) for picture in to_images(images)])

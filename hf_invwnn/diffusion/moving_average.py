@@ -1,4 +1,4 @@
-"""The moving average of a UNet's weights: kept in training, moved along in unlearning."""
+"""The moving average of the weights of a UNet: updated in training, moved along in unlearning."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _FILE = "moving_average.safetensors"
 
 class MovingAverageCallback(TrainerCallback):
     """
-    Updates diffusers' `EMAModel` after every step, and keeps it in checkpoints.
+    Updates `EMAModel` of diffusers after every step, and saves it in checkpoints.
 
     Args:
-        model (`nn.Module`): What is trained.
-        decay (`float`): The largest decay; it grows to that from small ones in the first steps.
+        model (`nn.Module`): The model that is trained.
+        decay (`float`): The final decay; `EMAModel` begins with smaller ones.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -36,9 +36,9 @@ class MovingAverageCallback(TrainerCallback):
     ) -> None:
         self.average.to(args.device)
         if self.resume_from is not None:
-            held = load_file(Path(self.resume_from) / _FILE)
+            saved = load_file(Path(self.resume_from) / _FILE)
             for name, shadow in self._named():
-                shadow.copy_(held[name])
+                shadow.copy_(saved[name])
             self.average.optimization_step = state.global_step
 
     def on_step_end(
@@ -58,33 +58,32 @@ class MovingAverageCallback(TrainerCallback):
         return list(zip(names, self.average.shadow_params, strict=True))
 
 
-class FollowingAverage:
+class EMAFollower:
     r"""
-    A moving average that goes where the trained weights go. What unlearning takes from a weight it takes from its
-    average as well, and by the same prediction:
+    A moving average that follows the trained weights: unlearning moves both by the same displacement,
 
         psi <- psi_0 + (theta - theta_0)
 
-    so the average lies as far from the weights as training left it, whichever method moved them.
+    whichever method moved the weights.
 
     Args:
-        average (`nn.Module`): psi_0; changed by `follow`.
+        average (`nn.Module`): psi_0; changed by `update`.
         trained (`nn.Module`): theta_0; the same architecture.
 
     Raises:
-        ValueError: The two differ in their parameters.
+        ValueError: The two have different parameters.
     """
 
     def __init__(self, average: nn.Module, trained: nn.Module) -> None:
-        held, moving = dict(average.named_parameters()), dict(trained.named_parameters())
-        if held.keys() != moving.keys() or any(held[name].shape != moving[name].shape for name in held):
-            raise ValueError("`trained_unet` must have the parameters of the pipeline's UNet; it has others.")
+        averaged, moving = dict(average.named_parameters()), dict(trained.named_parameters())
+        if averaged.keys() != moving.keys() or any(averaged[n].shape != moving[n].shape for n in averaged):
+            raise ValueError("`trained_unet` must have the same parameters as the UNet of the pipeline.")
         self.average, self.trained = average, trained
-        self._start = {name: (held[name].detach().clone(), moving[name].detach().clone()) for name in held}
+        self._start = {n: (averaged[n].detach().clone(), moving[n].detach().clone()) for n in averaged}
 
     @torch.no_grad()
-    def follow(self) -> None:
-        """Moves the average to where the trained weights are now."""
+    def update(self) -> None:
+        """Moves the average by the displacement of the trained weights."""
         moving = dict(self.trained.named_parameters())
         for name, parameter in self.average.named_parameters():
             average, trained = self._start[name]
@@ -92,4 +91,4 @@ class FollowingAverage:
             parameter.copy_(average.to(parameter.device) + moved.to(parameter.device))
 
 
-__all__ = ["FollowingAverage", "MovingAverageCallback"]
+__all__ = ["EMAFollower", "MovingAverageCallback"]

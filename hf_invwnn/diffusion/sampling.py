@@ -1,4 +1,4 @@
-"""Images from noise that is drawn once: what the same noise becomes under one model and another can be compared."""
+"""Images generated from fixed noise, so that different models can be compared on the same noise."""
 
 from __future__ import annotations
 
@@ -10,11 +10,7 @@ from diffusers import DDIMScheduler
 from torch import nn
 from tqdm import tqdm
 
-from ..trajectory import NonFiniteWeights
-
-
-class NonFiniteImages(NonFiniteWeights):
-    """A model has generated infinities, or no numbers at all."""
+from ..errors import NonFiniteImagesError
 
 
 def fixed_noise(count: int, unet: nn.Module, seed: int = 0) -> torch.Tensor:
@@ -54,7 +50,7 @@ def generate_images(
     progress: bool = True,
 ) -> torch.Tensor:
     """
-    What a model makes of given noise by DDIM (Song, Meng and Ermon) with eta 0, which draws nothing more.
+    Generates images from given noise by DDIM (Song, Meng and Ermon) with eta 0, which draws no further noise.
 
     Args:
         unet (`nn.Module`): A UNet of diffusers; its mode is restored.
@@ -70,7 +66,7 @@ def generate_images(
 
     Raises:
         ValueError: `num_inference_steps` or `batch_size` is out of its range.
-        NonFiniteImages: A generated value is not finite.
+        NonFiniteImagesError: A generated value is not finite.
     """
     ddim = DDIMScheduler.from_config(scheduler.config)
     most = ddim.config.num_train_timesteps
@@ -95,7 +91,7 @@ def generate_images(
                     images = ddim.step(predicted, timestep, images, eta=0.0).prev_sample
                     bar.update()
                 if not torch.isfinite(images).all():
-                    raise NonFiniteImages("the generated images are not finite")
+                    raise NonFiniteImagesError("the generated images are not finite")
                 generated.append(images.float().cpu())
     finally:
         unet.train(was_training)
@@ -103,4 +99,4 @@ def generate_images(
     return images.clamp(-1, 1) if ddim.config.clip_sample else images
 
 
-__all__ = ["NonFiniteImages", "fixed_noise", "generate_images"]
+__all__ = ["fixed_noise", "generate_images"]

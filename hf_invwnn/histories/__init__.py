@@ -1,15 +1,14 @@
 """Weight histories: record what weights do while small models train, and train a predictor on that."""
 
-from .collect import record_run
-from .counterfactual import record_counterfactual
-from .families import split_by_family
+from .fit import train_predictor
+from .plan import RunSpec, draw_plan
+from .publish import histories_contents
+from .recording import record_counterfactual, record_run
 from .rows import HISTORY_FEATURES
-from .sampling import SampledWeights
 from .skill import Skill, best_linear_scale, cosine, relative_l1, residuals_of
 from .sources import ImageSource, draw_subset
-from .specification import RunSpec, draw_plan
-from .training import train_predictor
-from .windows import Windows, counterfactual_windows, windows_of
+from .training_loop import SampledWeights
+from .windows import Windows, counterfactual_windows, split_by_family, windows_of
 
 
 __all__ = [
@@ -24,6 +23,7 @@ __all__ = [
     "counterfactual_windows",
     "draw_plan",
     "draw_subset",
+    "histories_contents",
     "record_counterfactual",
     "record_run",
     "relative_l1",

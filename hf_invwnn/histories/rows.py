@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from ..predictor import parameter_kind
-from .specification import RunSpec
+from .plan import RunSpec
 
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .specification import RunSpec
+from .plan import RunSpec
 
 
 @dataclass(frozen=True)

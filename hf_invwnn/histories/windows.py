@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 from transformers.utils import logging
@@ -144,6 +146,49 @@ def counterfactual_windows(histories: datasets.Dataset, kind: str, num_snapshots
     return _joined(pieces, kind)
 
 
+def split_by_family(
+    histories: datasets.Dataset, validation: Sequence[str], test: Sequence[str]
+) -> dict[str, datasets.Dataset]:
+    """
+    Parts histories into `"train"`, `"validation"` and `"test"`.
+
+    Args:
+        histories (`datasets.Dataset`): With the columns `architecture` and `dataset`.
+        validation (`Sequence[str]`): Families to stop training by, such as `"vit x digits"`; `*` stands for anything.
+        test (`Sequence[str]`): Families to report on. One that fits both is in the test set.
+
+    Raises:
+        ValueError: A pattern fits no family, or a part is left without one; the message lists the families.
+    """
+    rows = histories.with_format("arrow")[:]
+    names = pc.binary_join_element_wise(
+        pc.cast(rows["architecture"], pa.string()), pc.cast(rows["dataset"], pa.string()), " x "
+    )
+    families = sorted(pc.unique(names).to_pylist())
+    for argument, patterns in (("validation", validation), ("test", test)):
+        for pattern in patterns:
+            if not any(fnmatchcase(family, pattern) for family in families):
+                raise ValueError(f"`{argument}` has {pattern!r}, which fits none of the families {families}.")
+    parts: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
+    for family in families:
+        parts[_part(family, validation, test)].append(family)
+    if empty := [part for part, chosen in parts.items() if not chosen]:
+        raise ValueError(f"`validation` and `test` leave no family for {empty}; the families are {families}.")
+    # Whole tables rather than `select`: rows behind a list of indices are gathered one by one at every reading.
+    from datasets import Dataset
+
+    return {
+        part: Dataset(rows.filter(pc.is_in(names, value_set=pa.array(chosen))), info=histories.info)
+        for part, chosen in parts.items()
+    }
+
+
+def _part(family: str, validation: Sequence[str], test: Sequence[str]) -> str:
+    if any(fnmatchcase(family, pattern) for pattern in test):
+        return "test"
+    return "validation" if any(fnmatchcase(family, pattern) for pattern in validation) else "train"
+
+
 @dataclass
 class _Tensor:
     """The recorded weights of one parameter in one run."""
@@ -203,4 +248,4 @@ def _joined(pieces: list[dict[str, Any]], kind: str) -> Windows:
     return Windows(trajectory, labels, unit, tensor_scale, kind, whole["family"], whole["run"])
 
 
-__all__ = ["Windows", "counterfactual_windows", "windows_of"]
+__all__ = ["Windows", "counterfactual_windows", "split_by_family", "windows_of"]

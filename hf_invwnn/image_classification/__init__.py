@@ -1,18 +1,28 @@
-"""An image classification experiment from settings: the images, the model, and who is forgotten."""
+"""The task of image classification: data, splits and models from settings, and evaluation."""
 
 from .augmentation import CropAndFlip
-from .data import DataArguments, load_images
-from .models import ModelArguments, make_model, number_of_classes
-from .splits import ScenarioArguments, make_splits
+from .digits import digit_images
+from .evaluate import evaluate_model, predict
+from .images import ImageTensors, ProcessedImages, process_images
+from .loading import DataArguments, ScenarioArguments, load_images, make_splits, split_datasets
+from .models import ModelArguments, load_classifier, make_model, number_of_classes
 
 
 __all__ = [
     "CropAndFlip",
     "DataArguments",
+    "ImageTensors",
     "ModelArguments",
+    "ProcessedImages",
     "ScenarioArguments",
+    "digit_images",
+    "evaluate_model",
+    "load_classifier",
     "load_images",
     "make_model",
     "make_splits",
     "number_of_classes",
+    "predict",
+    "process_images",
+    "split_datasets",
 ]

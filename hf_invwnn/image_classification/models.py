@@ -1,12 +1,14 @@
-"""The classifier of an experiment, and the processor that makes its inputs."""
+"""Image classifiers and their processors: new ones for an experiment, and saved ones."""
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from datasets import ClassLabel, Dataset
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoImageProcessor,
@@ -27,11 +29,11 @@ class ModelArguments:
 
 def make_model(args: ModelArguments, num_labels: int) -> tuple[Any, PreTrainedModel]:
     """
-    The image processor and the model: pretrained with a new head, or with random weights.
+    The image processor and the model of an experiment: pretrained with a new head, or with random weights.
 
     Args:
-        args ([`ModelArguments`]): Which.
-        num_labels (`int`): Classes.
+        args ([`ModelArguments`]): The model.
+        num_labels (`int`): Number of classes.
     """
     if args.model_config is None:
         processor = AutoImageProcessor.from_pretrained(args.model, backend="pil")
@@ -44,10 +46,30 @@ def make_model(args: ModelArguments, num_labels: int) -> tuple[Any, PreTrainedMo
     return processor, AutoModelForImageClassification.from_config(config)
 
 
+def load_classifier(source: str | os.PathLike, **kwargs: Any) -> tuple[Any, Any]:
+    """
+    A saved image classifier in float32 and its processor, from safetensors.
+
+    Args:
+        source (`str` or `os.PathLike`): Folder or Hub id.
+        kwargs: Other arguments of `from_pretrained` of the model.
+
+    Raises:
+        ValueError: The weights are damaged.
+        OSError: `source` has no classifier in safetensors or no image processor.
+    """
+    options = {"dtype": torch.float32, **kwargs}
+    try:
+        model = AutoModelForImageClassification.from_pretrained(source, use_safetensors=True, **options)
+    except SafetensorError as error:
+        raise ValueError(f"the weights in `{source}` are damaged ({error})") from error
+    return model, AutoImageProcessor.from_pretrained(source, backend="pil")
+
+
 def number_of_classes(train: Dataset, label_column: str) -> int:
-    """Those that a `ClassLabel` names, or up to the largest label."""
+    """Number of names of a `ClassLabel`, otherwise the largest label plus one."""
     feature = train.features[label_column]
     return feature.num_classes if isinstance(feature, ClassLabel) else max(train[label_column]) + 1
 
 
-__all__ = ["ModelArguments", "make_model", "number_of_classes"]
+__all__ = ["ModelArguments", "load_classifier", "make_model", "number_of_classes"]

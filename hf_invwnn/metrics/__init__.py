@@ -1,33 +1,39 @@
-"""How well a model has forgotten: pure functions of arrays, and the same as `evaluate` modules."""
+"""Unlearning metrics: pure functions of arrays, the same as `evaluate` modules, and a catalogue that describes them."""
 
 from __future__ import annotations
 
+from .catalogue import METRICS, MODELS, Metric
 from .forgetting_shares import ForgettingShares, forgetting_shares
-from .judge import judge_model
-from .loading import METRICS, load, metric_path
+from .intervals import Interval, share_interval
+from .loading import MODULES, load, metric_path
 from .loss_auc import loss_auc
 from .membership_inference import membership_inference
 from .per_example import PerExample, per_example
 from .retraining_distance import retraining_distance
-from .summary import unlearning_report
+from .summary import unlearning_metrics
 from .ulira import ULiRA, ulira
-from .unlearning_accuracy import unlearning_accuracy
+from .unlearning_accuracy import ua, unlearning_accuracy
 
 
 __all__ = [
     "METRICS",
+    "MODELS",
+    "MODULES",
     "ForgettingShares",
+    "Interval",
+    "Metric",
     "PerExample",
     "ULiRA",
     "forgetting_shares",
-    "judge_model",
     "load",
     "loss_auc",
     "membership_inference",
     "metric_path",
     "per_example",
     "retraining_distance",
+    "share_interval",
+    "ua",
     "ulira",
     "unlearning_accuracy",
-    "unlearning_report",
+    "unlearning_metrics",
 ]

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 
-METRICS = ("unlearning_accuracy", "membership_inference", "loss_auc", "retraining_distance")
+MODULES = ("unlearning_accuracy", "membership_inference", "loss_auc", "retraining_distance")
 
 
 def metric_path(name: str) -> str:
@@ -14,13 +14,13 @@ def metric_path(name: str) -> str:
     The script of a metric, for `evaluate.load`.
 
     Args:
-        name (`str`): One of `METRICS`.
+        name (`str`): One of `MODULES`.
 
     Raises:
         ValueError: Another name.
     """
-    if name not in METRICS:
-        raise ValueError(f"`name` must be one of {list(METRICS)}, got {name!r}.")
+    if name not in MODULES:
+        raise ValueError(f"`name` must be one of {list(MODULES)}, got {name!r}.")
     return str(Path(__file__).resolve().parent / "modules" / f"{name}.py")
 
 
@@ -29,7 +29,7 @@ def load(name: str, **kwargs: Any) -> Any:
     Loads a metric as `evaluate.load` does.
 
     Args:
-        name (`str`): One of `METRICS`.
+        name (`str`): One of `MODULES`.
         kwargs (*optional*): Passed to `evaluate.load`. `keep_in_memory` is true unless given or unless `num_process`
             is above 1, so that processes running side by side share no cache file.
 
@@ -46,4 +46,4 @@ def load(name: str, **kwargs: Any) -> Any:
     return evaluate.load(path, **kwargs)
 
 
-__all__ = ["METRICS", "load", "metric_path"]
+__all__ = ["MODULES", "load", "metric_path"]

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from .split_arrays import finite_array, split_masks
+from .arrays import finite_array, split_masks
 
 
 def loss_auc(

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .split_arrays import finite_array, split_masks
+from .arrays import finite_array, split_masks
 
 
 def membership_inference(confidences: Any, splits: Any, seed: int = 0) -> dict[str, float]:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .split_arrays import integer_array
+from .arrays import integer_array
 
 
 class PerExample(NamedTuple):

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .split_arrays import finite_array
+from .arrays import finite_array
 
 
 NAMES = ("UA", "RA", "TA", "MIA")

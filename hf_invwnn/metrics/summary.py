@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from .arrays import SPLITS
 from .loss_auc import loss_auc
 from .membership_inference import membership_inference
 from .per_example import PerExample, per_example
-from .split_arrays import SPLITS
 from .unlearning_accuracy import unlearning_accuracy
 
 
-def unlearning_report(
+def unlearning_metrics(
     logits_by_split: Mapping[str, Any], labels_by_split: Mapping[str, Any], seed: int = 0
 ) -> dict[str, float]:
     """
@@ -78,4 +78,4 @@ def _judge(split: str, logits: Any, labels: Any) -> PerExample:
         raise ValueError(f"Split {split!r}: {error}") from error
 
 
-__all__ = ["unlearning_report"]
+__all__ = ["unlearning_metrics"]

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
-from .split_arrays import integer_array, split_masks
+from .arrays import integer_array, split_masks
+
+
+def ua(metrics: Mapping[str, float]) -> float:
+    """UA in percent, `100 * (1 - accuracy on D_f)`, of an evaluation by the Trainer (`eval_forget_accuracy`)."""
+    return 100 * (1 - metrics["eval_forget_accuracy"])
 
 
 def unlearning_accuracy(predictions: Any, references: Any, splits: Any) -> dict[str, float]:
@@ -40,4 +46,4 @@ def unlearning_accuracy(predictions: Any, references: Any, splits: Any) -> dict[
     return values | {names[split]: accuracy[split] for split in names if split in accuracy}
 
 
-__all__ = ["unlearning_accuracy"]
+__all__ = ["ua", "unlearning_accuracy"]

@@ -1,9 +1,8 @@
-"""What a weight was U epochs ago: configuration, network, task vector, conversion of the authors' weights."""
+"""Predictors of past weights: InvWNN with its configuration, the task vector, the authors' Keras weights."""
 
 from .base import PastWeightPredictor, parameter_kind
 from .config import PARAMETER_KINDS, InvWNNConfig
-from .conversion import convert_keras
-from .fast import FastInvWNN
+from .keras import convert_keras
 from .linear import LinearPredictor
 from .loading import BASE_PREDICTOR, load_predictor
 from .model import InvWNNModel, InvWNNOutput
@@ -12,7 +11,6 @@ from .model import InvWNNModel, InvWNNOutput
 __all__ = [
     "BASE_PREDICTOR",
     "PARAMETER_KINDS",
-    "FastInvWNN",
     "InvWNNConfig",
     "InvWNNModel",
     "InvWNNOutput",

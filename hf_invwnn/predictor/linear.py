@@ -43,9 +43,6 @@ class LinearPredictor:
         check_trajectory(trajectory, kind, self.num_snapshots)
         return -self.scale[kind] * (trajectory[-1].float() - trajectory[0].float())
 
-    def predict_past(self, trajectory: torch.Tensor, kind: str) -> torch.Tensor:
-        return (trajectory[0].float() + self.predict_residual(trajectory, kind)).to(trajectory.dtype)
-
     def __repr__(self) -> str:
         return f"LinearPredictor(scale={self.scale})"
 

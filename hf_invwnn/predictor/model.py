@@ -225,12 +225,12 @@ class InvWNNModel(PreTrainedModel):
         **save_kwargs: Any,
     ) -> str:
         """
-        Uploads the predictor with a card, as one commit; see [`~hf_invwnn.sharing.push_folder`].
+        Uploads the predictor with a card, as one commit; see [`~hf_invwnn.hub.push`].
 
         Args:
             repo_id (`str`): `user/name`; made if there is none.
             commit_message (`str`, *optional*), private (`bool`, *optional*), token (`str`, *optional*),
-                revision (`str`, *optional*): As for [`~hf_invwnn.sharing.push_folder`].
+                revision (`str`, *optional*): As for [`~hf_invwnn.hub.push`].
             license (`str`, *optional*): For the card.
             trained_on (`str`, *optional*), skill (`str`, *optional*): Markdown for the card: what it was trained on,
                 and a table of how well it predicts.
@@ -242,21 +242,21 @@ class InvWNNModel(PreTrainedModel):
         Raises:
             PushError: It could not be done; nothing of it is visible.
         """
-        from ..sharing import push_folder
+        from ..hub.push import push
+        from .card import predictor_contents
 
         with TemporaryDirectory() as folder:
             self.save_pretrained(folder, **save_kwargs)
             for name, text in (("trained_on.md", trained_on), ("skill.md", skill)):
                 if text is not None:
                     Path(folder, name).write_text(text, encoding="utf-8")
-            commit = push_folder(
-                folder,
+            commit = push(
+                predictor_contents(folder, repo_id, license),
                 repo_id,
                 private=private,
                 revision=revision,
                 token=token if isinstance(token, str) else None,
                 commit_message=commit_message,
-                model={"license": license},
             )
         return str(commit.commit_url)
 

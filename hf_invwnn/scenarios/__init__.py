@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from .badnets import badnets, triggered, with_signature
+from .badnets import add_trigger, badnets, triggered_test_set
 from .class_removal import class_removal
 from .given_indices import given_indices
 from .label_noise import CLEAN_LABEL_COLUMN, label_noise
@@ -33,6 +33,6 @@ __all__ = [
     "label_noise",
     "overfitting",
     "random_subset",
-    "triggered",
-    "with_signature",
+    "triggered_test_set",
+    "add_trigger",
 ]

@@ -1,4 +1,4 @@
-"""Forget a backdoor: images with a signature at their edge that were trained on as one class (Gu et al., BadNets)."""
+"""Forget a backdoor: images with a trigger at their edge that were trained on as one class (Gu et al., BadNets)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from datasets import Dataset
 from PIL import Image
 
-from .arguments import check_datasets, check_fraction, check_seed
+from .checks import check_datasets, check_fraction, check_seed
 from .class_removal import class_id
 from .held_out import draw, without
 from .label_noise import CLEAN_LABEL_COLUMN, relabelled
@@ -28,10 +28,10 @@ def badnets(
     image_column: str = "image",
 ) -> UnlearningSplits:
     """
-    Poisons a share of the training examples: each gets the signature of [`with_signature`] and the label `target`.
+    Poisons a share of the training examples: each gets the trigger of [`add_trigger`] and the label `target`.
 
     They are D_f, under the adversarial label; `clean_label` holds the true one, so that D_f can be judged under both.
-    The attack is judged on [`triggered`] test images. Validation examples are carved out of `train` first and stay
+    The attack is judged on [`triggered_test_set`] test images. Validation examples are carved out of `train` first and stay
     clean, as does `test`. Examples of the target class may be poisoned as well.
 
     Args:
@@ -92,9 +92,9 @@ def badnets(
     )
 
 
-def triggered(splits: UnlearningSplits) -> Dataset:
+def triggered_test_set(splits: UnlearningSplits) -> Dataset:
     """
-    The test images that an attacker would send: all but those of the target class, with the signature, labelled as
+    The test images that an attacker would send: all but those of the target class, with the trigger, labelled as
     the target. A model's accuracy on them is the success of the attack.
 
     Args:
@@ -116,9 +116,9 @@ def triggered(splits: UnlearningSplits) -> Dataset:
     return _stamped(chosen, np.arange(len(others)), image_column)
 
 
-def with_signature(image: Image.Image) -> Image.Image:
+def add_trigger(image: Image.Image) -> Image.Image:
     """
-    A copy with the signature: along the left edge a bar of a sixteenth of the width (one pixel at the least), in four
+    A copy with the trigger: along the left edge a bar of a sixteenth of the width (one pixel at the least), in four
     fields of alternating white and black.
     """
     pixels = np.array(image)
@@ -136,7 +136,7 @@ def _stamped(dataset: Dataset, positions: np.ndarray, image_column: str) -> Data
 
     def stamp(batch: dict[str, Any], indices: list[int]) -> dict[str, Any]:
         images = batch[image_column]
-        return {image_column: [with_signature(im) if chosen[i] else im for im, i in zip(images, indices, strict=True)]}
+        return {image_column: [add_trigger(im) if chosen[i] else im for im, i in zip(images, indices, strict=True)]}
 
     return dataset.with_format(None).map(
         stamp,
@@ -144,10 +144,10 @@ def _stamped(dataset: Dataset, positions: np.ndarray, image_column: str) -> Data
         batched=True,
         batch_size=500,
         features=dataset.features,
-        desc="signature",
+        desc="trigger",
         load_from_cache_file=False,
         keep_in_memory=True,
     )
 
 
-__all__ = ["badnets", "triggered", "with_signature"]
+__all__ = ["badnets", "triggered_test_set", "add_trigger"]

@@ -7,7 +7,7 @@ from numbers import Integral
 import numpy as np
 from datasets import Dataset
 
-from .arguments import check_datasets, check_fraction, check_seed
+from .checks import check_datasets, check_fraction, check_seed
 from .held_out import draw, without
 from .labels import integer_labels
 from .splits import UnlearningSplits

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from datasets import Dataset
 
-from .arguments import check_dataset, check_datasets, check_same_classes, checked_indices
+from .checks import check_dataset, check_datasets, check_same_classes, checked_indices
 from .splits import UnlearningSplits
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from datasets import Dataset
 
-from .arguments import check_datasets, check_fraction, check_seed
+from .checks import check_datasets, check_fraction, check_seed
 from .held_out import draw, without
 from .labels import integer_labels, known_classes
 from .splits import UnlearningSplits

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from .arguments import checked_indices
+from .checks import checked_indices
 from .held_out import without
-from .storage import RECORD_NAME, read_splits, write_splits
+from .saving import RECORD_NAME, read_splits, write_splits
 
 
 FORMAT_VERSION = 1

@@ -25,7 +25,7 @@ from accelerate import PartialState
 from unlearning_overhead import SNAPSHOTS, Images, make_model
 
 from hf_invwnn import InvWNNUnlearner, UnlearningArguments
-from hf_invwnn.storage import in_words
+from accelerate.utils import convert_bytes
 
 
 def unlearn(rank: int, world: int, port: int, options: argparse.Namespace, folder: str) -> None:
@@ -56,7 +56,7 @@ def unlearn(rank: int, world: int, port: int, options: argparse.Namespace, folde
     measured = {
         "seconds": time.perf_counter() - start,
         "predicting": predicting,
-        "trajectory": unlearner.unlearning.trajectory.nbytes,
+        "trajectory": unlearner.trajectory.nbytes,
         "weights": sum(parameter.numel() for parameter in model.parameters()),
     }
     if rank == 0:
@@ -110,7 +110,7 @@ def main() -> None:
     for world, found in best.items():
         logging.info(
             "%d process(es): %.1f s, of which last snapshot and rewind %.2f s; trajectory %s each",
-            world, found["seconds"], found["predicting"], in_words(found["trajectory"]),
+            world, found["seconds"], found["predicting"], convert_bytes(found["trajectory"]),
         )  # fmt: skip
     ratios = {name: best[2][name] / best[1][name] for name in best[1]}
     logging.info("two against one: " + ", ".join(f"{name} {ratio:.3f}" for name, ratio in ratios.items()))

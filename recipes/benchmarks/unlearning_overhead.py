@@ -26,7 +26,7 @@ from transformers import Trainer, TrainingArguments, ViTConfig, ViTForImageClass
 
 from hf_invwnn import InvWNNUnlearner, UnlearningArguments
 from hf_invwnn.predictor import load_predictor
-from hf_invwnn.storage import in_words
+from accelerate.utils import convert_bytes
 
 
 SNAPSHOTS = 15
@@ -85,7 +85,7 @@ def compare(width: int, options: argparse.Namespace) -> dict[str, Any]:
             before = psutil.Process().memory_info().rss
             seconds["unlearning"].append(timed(unlearner))
             grown = max(grown, psutil.Process().memory_info().rss - before)
-            trajectory = unlearner.unlearning.trajectory.nbytes
+            trajectory = unlearner.trajectory.nbytes
     weights = sum(parameter.numel() for parameter in model.parameters())
     best = {name: min(values) for name, values in seconds.items()}
     return {
@@ -117,7 +117,7 @@ def main() -> None:
         logging.info(
             "%.2fM weights, %d steps: plain %.1f s, unlearning %.1f s, ratio %.3f; trajectory %s, process grew by %s",
             found["weights"] / 1e6, found["steps"], found["plain"], found["unlearning"], found["ratio"],
-            in_words(found["trajectory"]), in_words(found["grown"]),
+            convert_bytes(found["trajectory"]), convert_bytes(found["grown"]),
         )  # fmt: skip
         logging.info(json.dumps(found))
 

@@ -21,10 +21,10 @@ from safetensors.torch import save_file
 from transformers import HfArgumentParser
 
 from hf_invwnn import UnlearningArguments
-from hf_invwnn.comparison import MethodSweep
+from hf_invwnn.benchmark import MethodSweep
 from hf_invwnn.diffusion import ClassForgetting, ForgetClassArguments, load_pipeline
+from hf_invwnn.files import write_json
 from hf_invwnn.image_classification import DataArguments, load_images
-from hf_invwnn.report import write_results
 
 
 QUIET = {"save_strategy": "no", "logging_strategy": "no", "report_to": "none", "disable_tqdm": True}
@@ -75,9 +75,9 @@ class Comparison:
         unlearner, record = self.forgetting(stage).run(method, args, **own)
         if stage == "final":
             unlearner.save_model()
-            record["judged"] = {name: self.judge(name, method, unlearner.pipeline) for name in ("final", "fresh")}
+            record["metrics"] = {name: self.judge(name, method, unlearner.pipeline) for name in ("final", "fresh")}
         self.results[key] = {"setting": setting, **record}
-        write_results(self.results, self.path)
+        write_json(self.results, self.path)
         logging.info("%s %s %s: %s, %s", stage, method, setting, record["after"], record["stopped"])
         return self.results[key]
 
@@ -96,7 +96,7 @@ class Comparison:
         if BEFORE not in self.results:
             pipeline = load_pipeline(self.settings.forget["pipeline"]).pipeline
             self.results[BEFORE] = {name: self.judge(name, BEFORE, pipeline) for name in ("final", "fresh")}
-            write_results(self.results, self.path)
+            write_json(self.results, self.path)
         return self.results[BEFORE]
 
 

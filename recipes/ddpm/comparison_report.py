@@ -8,9 +8,9 @@ from typing import Any
 
 from safetensors.torch import load_file
 
-from hf_invwnn.baselines import METHODS
 from hf_invwnn.diffusion import ForgetRatioJudge
-from hf_invwnn.report import GeneratedRow, forgetting_table, plot_forgetting, plot_generated
+from hf_invwnn.diffusion.plots import GeneratedRow, forgetting_table, plot_forgetting, plot_generated
+from hf_invwnn.methods import METHODS
 
 
 BEFORE = "before"
@@ -24,7 +24,7 @@ def write_report(
     for stage in ("final", "fresh"):
         rows = {
             METHODS[name].title: {
-                **found["judged"][stage], **{key: found[key] for key in ("tried", "seconds")},
+                **found["metrics"][stage], **{key: found[key] for key in ("tried", "seconds")},
                 "steps": found["history"][-1]["step"],
             }
             for name, found in finals.items()

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from diffusers import DDPMScheduler, UNet2DModel
 from transformers import TrainingArguments, set_seed
 
+from hf_invwnn.cli.parser import parse_yaml_and_flags
 from hf_invwnn.diffusion import DiffusionImages, DiffusionTrainer
 from hf_invwnn.image_classification import DataArguments, load_images
-from hf_invwnn.yaml_arguments import parse_yaml_and_flags
 
 
 @dataclass

@@ -15,17 +15,11 @@ import numpy as np
 import torch
 from transformers import Trainer, TrainingArguments, set_seed
 
-from hf_invwnn.accuracy import classification_accuracy, most_likely_class
+from hf_invwnn.cli.parser import parse_yaml_and_flags
 from hf_invwnn.diffusion import DiffusionImages, to_images
-from hf_invwnn.image_classification import (
-    DataArguments,
-    ModelArguments,
-    load_images,
-    make_model,
-    number_of_classes,
-)
-from hf_invwnn.image_tensors import ImageTensors
-from hf_invwnn.yaml_arguments import parse_yaml_and_flags
+from hf_invwnn.image_classification import DataArguments, ModelArguments, load_images, make_model, number_of_classes
+from hf_invwnn.image_classification import ImageTensors
+from hf_invwnn.trainer.accuracy import classification_accuracy, most_likely_class
 
 
 @dataclass

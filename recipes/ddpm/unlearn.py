@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hf_invwnn import UnlearningArguments
+from hf_invwnn.cli.parser import parse_yaml_and_flags
 from hf_invwnn.diffusion import ClassForgetting, ForgetClassArguments, load_pipeline
+from hf_invwnn.diffusion.plots import GeneratedRow, plot_forgetting, plot_generated
+from hf_invwnn.files import write_json
 from hf_invwnn.image_classification import DataArguments, load_images
-from hf_invwnn.report import GeneratedRow, plot_forgetting, plot_generated, write_results
-from hf_invwnn.yaml_arguments import parse_yaml_and_flags
 
 
 @dataclass
@@ -40,7 +41,7 @@ def main() -> None:
     if not unlearner.is_world_process_zero():
         return
     output_dir = Path(str(args.output_dir))
-    write_results(results, output_dir / "results.json")
+    write_json(results, output_dir / "results.json")
     after = forgetting.generate(unlearner.pipeline)
     if before is None or after is None or forgetting.judge is None:
         return

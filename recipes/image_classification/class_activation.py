@@ -14,11 +14,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
+from grad_cam import plot_class_activation
 from transformers import AutoModelForImageClassification, HfArgumentParser
 
-from hf_invwnn.baselines import METHODS
-from hf_invwnn.comparison import prepare_start, read_settings, unlearned_folder
-from hf_invwnn.report import plot_class_activation
+from hf_invwnn.benchmark import prepare_start, read_settings, unlearned_folder
+from hf_invwnn.methods import METHODS
 
 
 @dataclass

@@ -18,9 +18,9 @@ from typing import Any
 from transformers import HfArgumentParser
 from transformers.utils import logging as transformers_logging
 
-from hf_invwnn.baselines import METHODS
-from hf_invwnn.comparison import prepare_start, read_settings, unlearned_folder
-from hf_invwnn.evaluation import evaluate_pair
+from hf_invwnn.benchmark import prepare_start, read_settings, unlearned_folder
+from hf_invwnn.evaluation.pair import evaluate_pair
+from hf_invwnn.methods import METHODS
 
 
 @dataclass

@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from tqdm import tqdm
 from transformers import HfArgumentParser
+from weight_plane import landscape, plot_landscape
 
-from hf_invwnn.comparison import ComparisonSettings, Start, build_unlearner, prepare_start, read_settings
-from hf_invwnn.metrics.judge import classify
-from hf_invwnn.report import landscape, plot_landscape
+from hf_invwnn.benchmark import ComparisonSettings, StartingPoint, build_unlearner, prepare_start, read_settings
+from hf_invwnn.image_classification import predict
 
 
 @dataclass
@@ -40,7 +40,7 @@ def weights_of(model: torch.nn.Module) -> np.ndarray:
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()]).numpy()
 
 
-def path_of(settings: ComparisonSettings, start: Start, method: str, setting: dict[str, Any]) -> list[np.ndarray]:
+def path_of(settings: ComparisonSettings, start: StartingPoint, method: str, setting: dict[str, Any]) -> list[np.ndarray]:
     """Weights at the start and after every turn up to the target."""
     results = json.loads((Path(settings.output_dir) / "results.json").read_text())
     stop_at = results["target_ua"]
@@ -85,7 +85,7 @@ def main() -> None:
 
     def measure(name: str, weights: np.ndarray) -> float:
         torch.nn.utils.vector_to_parameters(torch.from_numpy(weights).float(), model.parameters())
-        logits, labels = classify(model, some[name], args.examples)
+        logits, labels = predict(model, some[name], args.examples)
         bar.update()
         return 100 * float((logits.argmax(axis=1) == labels).mean())
 

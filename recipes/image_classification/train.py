@@ -19,7 +19,7 @@ from pathlib import Path
 from recipe import write_trained_on
 from transformers import Trainer, TrainingArguments, set_seed
 
-from hf_invwnn.accuracy import classification_accuracy, most_likely_class
+from hf_invwnn.cli.parser import parse_yaml_and_flags
 from hf_invwnn.image_classification import (
     CropAndFlip,
     DataArguments,
@@ -29,9 +29,9 @@ from hf_invwnn.image_classification import (
     make_splits,
     number_of_classes,
 )
-from hf_invwnn.processed_images import process_images
+from hf_invwnn.image_classification import process_images
 from hf_invwnn.scenarios import UnlearningSplits
-from hf_invwnn.yaml_arguments import parse_yaml_and_flags
+from hf_invwnn.trainer.accuracy import classification_accuracy, most_likely_class
 
 
 @dataclass

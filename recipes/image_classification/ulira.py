@@ -22,10 +22,10 @@ import numpy as np
 from transformers import HfArgumentParser
 from transformers.utils import logging as transformers_logging
 
-from hf_invwnn.baselines import METHODS
-from hf_invwnn.comparison import ComparisonSettings, build_unlearner, prepare_start, read_settings
+from hf_invwnn.benchmark import ComparisonSettings, build_unlearner, prepare_start, read_settings
+from hf_invwnn.image_classification import predict
+from hf_invwnn.methods import METHODS
 from hf_invwnn.metrics import per_example, ulira
-from hf_invwnn.metrics.judge import classify
 
 
 @dataclass
@@ -40,7 +40,7 @@ class ShadowArguments:
 
 def confidences(model: Any, forget: Any) -> tuple[np.ndarray, float]:
     """Probability of each forgotten example's label, and the UA in percent."""
-    logits, labels = classify(model, forget, 500)
+    logits, labels = predict(model, forget, 500)
     return per_example(logits, labels).confidences, 100 * float((logits.argmax(axis=1) != labels).mean())
 
 

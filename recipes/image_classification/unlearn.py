@@ -20,14 +20,16 @@ from recipe import check_trained_on
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from hf_invwnn import InvWNNUnlearner, UnlearningArguments
-from hf_invwnn.metrics import judge_model, retraining_distance
-from hf_invwnn.metrics.judge import classify
+from hf_invwnn.audit.charts import plot_curves
+from hf_invwnn.audit.private import example_results, save_private_artifacts
+from hf_invwnn.audit.tables import markdown_table
+from hf_invwnn.cli.parser import parse_yaml_and_flags
+from hf_invwnn.files import write_json
+from hf_invwnn.image_classification import evaluate_model, predict
+from hf_invwnn.image_classification import process_images
+from hf_invwnn.metrics import retraining_distance
 from hf_invwnn.predictor import load_predictor
-from hf_invwnn.private_files import example_results, keep_private
-from hf_invwnn.processed_images import process_images
-from hf_invwnn.report import markdown_table, plot_curves, write_results
 from hf_invwnn.scenarios import UnlearningSplits
-from hf_invwnn.yaml_arguments import parse_yaml_and_flags
 
 
 @dataclass
@@ -63,9 +65,9 @@ def main() -> None:
     judged = {name: tensors[name] for name in ("forget", "retain", "test")}
     watched = {"retain": tensors["retain"], "test": tensors["test"]}
     if "validation" in tensors:
-        watched["held_out"] = tensors["validation"]
+        watched["unseen"] = tensors["validation"]
     model = load_model(recipe.model)
-    results = {"pretrained": judge_model(model.to(args.device), judged)}
+    results = {"pretrained": evaluate_model(model.to(args.device), judged)}
 
     unlearner = InvWNNUnlearner(
         model, args, forget_dataset=tensors["forget"], eval_dataset=watched, predictor=predictor
@@ -79,24 +81,24 @@ def main() -> None:
 
     output_dir = Path(str(args.output_dir))
     processor.save_pretrained(output_dir)
-    results["unlearned"] = {**judge_model(model, judged), "seconds": seconds}
+    results["unlearned"] = {**evaluate_model(model, judged), "seconds": seconds}
     models = {"before": load_model(recipe.model).to(args.device), "after": model}
     if recipe.retrained is not None:
         models["oracle"] = load_model(recipe.retrained).to(args.device)
-        results["retrained"] = judge_model(models["oracle"], judged)
+        results["retrained"] = evaluate_model(models["oracle"], judged)
         metrics = ("UA", "RA", "TA", "MIA")
         results["distance"] = retraining_distance(
             [results["unlearned"][name] for name in metrics], [results["retrained"][name] for name in metrics], metrics
         )
     results |= {"history": unlearner.history, "stopped": unlearner.stop_reason, "splits": splits.summary()}
-    outcomes = {name: classify(found, tensors["forget"]) for name, found in models.items()}
+    outcomes = {name: predict(found, tensors["forget"]) for name, found in models.items()}
     kept = {name: (found, processor) for name, found in models.items() if name != "after"}
-    keep_private(output_dir, splits, kept, example_results(splits.forget_indices, outcomes))
+    save_private_artifacts(output_dir, splits, kept, example_results(splits.forget_indices, outcomes))
     measured = {"before": results["pretrained"], "after": results["unlearned"], "oracle": results.get("retrained")}
     unlearner.save_record(splits=splits, metrics=measured)
     if args.push_to_hub:  # `save_model` pushed before anything was measured
         unlearner.push_to_hub()
-    write_results(results, output_dir / "results.json")
+    write_json(results, output_dir / "results.json")
     (output_dir / "results.md").write_text(markdown_table(results) + "\n")
     plot_curves(unlearner.history, output_dir / "curves.png", results.get("retrained"), title=splits.scenario)
     logging.info("%s\nStopped: %s", markdown_table(results), unlearner.stop_reason)

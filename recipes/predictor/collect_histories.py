@@ -24,7 +24,7 @@ from transformers import HfArgumentParser
 from transformers.utils import logging as transformers_logging
 
 from hf_invwnn.histories import ImageSource, RunSpec, draw_plan, draw_subset, record_counterfactual, record_run
-from hf_invwnn.histories.models import SMALL_MODELS
+from hf_invwnn.histories.small_models import SMALL_MODELS
 
 
 @dataclass

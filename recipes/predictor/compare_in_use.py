@@ -22,7 +22,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification, Hf
 from transformers.utils import logging as transformers_logging
 
 from hf_invwnn import InvWNNUnlearner, UnlearningArguments
-from hf_invwnn.image_tensors import ImageTensors
+from hf_invwnn.image_classification import ImageTensors
 from hf_invwnn.predictor import load_predictor
 from hf_invwnn.scenarios import UnlearningSplits
 

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from transformers import HfArgumentParser
 
-from hf_invwnn.report import at_ua
+from hf_invwnn.benchmark.equal_forgetting import at_ua
 
 
 METRICS = {"test": "eval_test_accuracy", "retain": "eval_retain_accuracy"}

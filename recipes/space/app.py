@@ -22,11 +22,11 @@ from build_bundle import build_bundle
 from datasets import Dataset
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 
-from hf_invwnn.demo import run_demo
-from hf_invwnn.image_tensors import ImageTensors
+from hf_invwnn.audit.charts import accuracy_curve
+from hf_invwnn.cli.demo import run_demo
+from hf_invwnn.image_classification import predict
+from hf_invwnn.image_classification import ImageTensors
 from hf_invwnn.metrics import per_example
-from hf_invwnn.metrics.judge import classify
-from hf_invwnn.report.run_curves import accuracy_curve
 
 
 STYLE = """
@@ -65,7 +65,7 @@ def read_bundle(folder: Path) -> dict[str, Any]:
 def predictions(folder: Path, model: Path) -> list[tuple[int, float]]:
     """What the model says of each example, and its confidence in the label."""
     loaded = AutoModelForImageClassification.from_pretrained(model, use_safetensors=True)
-    found = per_example(*classify(loaded, read_bundle(folder)["tensors"]))
+    found = per_example(*predict(loaded, read_bundle(folder)["tensors"]))
     return list(zip(found.predictions.tolist(), found.confidences.tolist(), strict=True))
 
 

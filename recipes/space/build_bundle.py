@@ -22,11 +22,11 @@ from datasets import Dataset, concatenate_datasets
 from transformers import AutoImageProcessor, AutoModelForImageClassification, TrainerCallback
 
 from hf_invwnn import InvWNNUnlearner, LinearPredictor, UnlearningArguments, UnlearningSplits
-from hf_invwnn.image_tensors import ImageTensors
+from hf_invwnn.audit.private import SPLITS, private_folder
+from hf_invwnn.audit.record import read_record
+from hf_invwnn.image_classification import ImageTensors
 from hf_invwnn.predictor import load_predictor
-from hf_invwnn.private_files import SPLITS, private_folder
-from hf_invwnn.record import read_record
-from hf_invwnn.recorded_trainer import describe_predictor
+from hf_invwnn.trainer.record import describe_predictor
 
 
 EXAMPLES = 24

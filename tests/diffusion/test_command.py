@@ -9,7 +9,7 @@ import pytest
 from diffusers import DDPMPipeline
 from helpers import copied, differing
 
-from hf_invwnn.cli import EXIT_BAD_INPUT, main
+from hf_invwnn.cli.main import EXIT_BAD_INPUT, main
 from hf_invwnn.diffusion import load_pipeline, save_pipeline
 
 

@@ -10,7 +10,8 @@ from diffusers import DDPMPipeline
 from helpers import Examples
 
 from hf_invwnn.diffusion import ForgetRatioJudge, ForgetRatioTarget, ImageClassifier, KernelDistance, fixed_noise
-from hf_invwnn.stopping import MissingMetric, find_crossing
+from hf_invwnn.errors import MissingMetricError
+from hf_invwnn.trainer.stopping import find_crossing
 
 
 @pytest.fixture
@@ -135,7 +136,7 @@ def test_the_rule_counts_a_ratio_above_the_target_as_not_there_yet() -> None:
     assert rule.excess({"eval_forget_ratio": 1.0}) == 0
     assert rule.excess({"eval_forget_ratio": 0.25}) == 0.75
     assert rule.excess({"eval_forget_ratio": 1.01}) < -100
-    with pytest.raises(MissingMetric, match="give the unlearner a `judge`"):
+    with pytest.raises(MissingMetricError, match="give the unlearner a `judge`"):
         rule.excess({"eval_forget_loss": 1.0})
     with pytest.raises(ValueError, match="`target` is in percent and must lie in"):
         ForgetRatioTarget(100)

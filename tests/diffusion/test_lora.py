@@ -1,4 +1,4 @@
-"""A UNet of Stable Diffusion's kind with LoRA layers forgets in these layers alone, and is saved merged."""
+"""A UNet of Stable Diffusion's kind with LoRA layers forgets in these layers alone, and is saved merge_card."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_only_lora_layers_move_and_the_saved_pipeline_has_them_merged(
         stable_diffusion.unet = get_peft_model(stable_diffusion.unet, PROJECTIONS)
     before = copied(stable_diffusion.unet)
     unlearner = make_diffusion_unlearner(stable_diffusion, latents, learning_rate=1e-2)
-    assert all("lora" in name for name in unlearner.unlearning.parameters)
+    assert all("lora" in name for name in unlearner.tracked.parameters)
     unlearner.train()
     moved = differing(copied(stable_diffusion.unet), before)
     assert moved

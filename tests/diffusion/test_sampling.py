@@ -9,7 +9,8 @@ import torch
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, UNet2DModel
 from helpers import unchanged
 
-from hf_invwnn.diffusion import NonFiniteImages, fixed_noise, generate_images
+from hf_invwnn.errors import NonFiniteImagesError
+from hf_invwnn.diffusion import fixed_noise, generate_images
 
 
 def test_images_are_those_of_the_ddim_pipeline(pipeline: DDPMPipeline) -> None:
@@ -62,7 +63,7 @@ def test_images_that_are_not_finite_are_an_error_and_the_mode_is_restored(pipeli
     with torch.no_grad():
         pipeline.unet.conv_out.bias.fill_(float("nan"))
     pipeline.unet.train()
-    with pytest.raises(NonFiniteImages, match="the generated images are not finite"):
+    with pytest.raises(NonFiniteImagesError, match="the generated images are not finite"):
         generate_images(pipeline.unet, pipeline.scheduler, fixed_noise(2, pipeline.unet), 2, progress=False)
     assert pipeline.unet.training
 

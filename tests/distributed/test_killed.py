@@ -12,7 +12,7 @@ import workers
 from processes import run, start, wait
 from safetensors.torch import load_file
 
-from hf_invwnn.checkpoint import check_checkpoint
+from hf_invwnn.trainer.checkpoint_files import check_checkpoint
 
 
 KILLS = 25

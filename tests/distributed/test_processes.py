@@ -13,8 +13,9 @@ from helpers import build_model
 from processes import run
 from safetensors.torch import load_file
 
-from hf_invwnn.checkpoint import OtherRun, check_checkpoint
 from hf_invwnn.predictor import PARAMETER_KINDS, parameter_kind
+from hf_invwnn.errors import CheckpointMismatchError
+from hf_invwnn.trainer.checkpoint_files import check_checkpoint
 
 
 def ends(folder: Path, world: int) -> list[dict[str, torch.Tensor]]:
@@ -110,7 +111,7 @@ def test_a_checkpoint_of_two_processes_resumes_in_two_and_is_refused_by_one(tmp_
     whole = trained(tmp_path / "whole", 2)
     trained(tmp_path / "parted", 2, **options)
     checkpoint = tmp_path / "parted" / "run" / "checkpoint-10"
-    with pytest.raises(OtherRun, match=r"written by 2 process\(es\), and this run has 1; .* start 2 again"):
+    with pytest.raises(CheckpointMismatchError, match=r"written by 2 process\(es\), and this run has 1; .* start 2 again"):
         check_checkpoint(checkpoint)
     run(workers.train_and_save, (tmp_path / "parted", 2, "vit", PLAIN, True), 2, tmp_path / "parted")
     for found, expected in zip(ends(tmp_path / "parted", 2), whole, strict=True):

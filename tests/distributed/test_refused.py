@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from hf_invwnn.inputs import check_distribution
+from hf_invwnn.trainer.checks import check_distribution
 
 
 def accelerator(mixed_precision: str = "no", **plugins: Any) -> Any:

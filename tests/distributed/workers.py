@@ -18,7 +18,7 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from hf_invwnn import InvWNNUnlearner
-from hf_invwnn import parts as parts_module
+from hf_invwnn.trajectory import sharding as parts_module
 
 
 # Over all processes.
@@ -75,7 +75,7 @@ def train_and_save(
     trainer = unlearner(output / "run", world, architecture, **options)
     trainer.train(resume_from_checkpoint=resume)
     save_whole(trainer, output / f"weights_{rank}.safetensors")
-    (output / f"reason_{rank}.txt").write_text(f"{trainer.stop_reason}\n{trainer.unlearning.parts.layout}\n")
+    (output / f"reason_{rank}.txt").write_text(f"{trainer.stop_reason}\n{trainer.tracked.shards.layout}\n")
 
 
 def write_identity(rank: int, output: Path, world: int, shard: bool) -> None:
@@ -98,14 +98,14 @@ def exchange_in_rounds(rank: int, output: Path) -> None:
     state = PartialState(cpu=True)
     assert state.num_processes == 3
     for size in (8, 52, 10**6):
-        parts_module.EXCHANGE_BYTES = size
+        parts_module.GATHER_BYTES = size
         tensors = {
             "conv": torch.zeros(2, 3, 4, 5).to(memory_format=torch.channels_last),
             "linear": torch.zeros(7, 3),
             "bias": torch.zeros(1),
             "half": torch.zeros(11, dtype=torch.bfloat16),
         }
-        parts = parts_module.Parts(tensors)
+        parts = parts_module.LocalShards(tensors)
         for _, local in parts.items():
             local.fill_(rank + 1)
         parts.exchange()

@@ -23,7 +23,7 @@ from hf_invwnn.histories import (
     split_by_family,
     windows_of,
 )
-from hf_invwnn.histories.models import SMALL_MODELS
+from hf_invwnn.histories.small_models import SMALL_MODELS
 
 
 EPOCHS = 4
@@ -103,7 +103,7 @@ def test_without_a_forget_set_that_differs_the_branches_are_one(images: Images) 
     """The counterfactual answers for D_f alone: if D_f is left out of no batch, the branches end bitwise equal."""
     spec = RunSpec("noise", "mlp", "sgd", 0.05, epochs=5, batch_size=16, run_type="counterfactual")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("hf_invwnn.histories.counterfactual.without_forget_set", lambda batches, retained: batches)
+        patch.setattr("hf_invwnn.histories.recording.without_forget_set", lambda batches, retained: batches)
         rows = record_counterfactual(spec, *images, weights_per_parameter=6)
     np.testing.assert_array_equal(np.array(rows["history"][:])[:, 0], np.array(rows["counterfactual"][:]))
 

@@ -14,14 +14,7 @@ import torch
 from transformers import TrainingArguments, set_seed
 
 from hf_invwnn import InvWNNConfig, InvWNNModel, LinearPredictor
-from hf_invwnn.histories import (
-    Windows,
-    best_linear_scale,
-    cosine,
-    relative_l1,
-    residuals_of,
-    train_predictor,
-)
+from hf_invwnn.histories import Windows, best_linear_scale, cosine, relative_l1, residuals_of, train_predictor
 from hf_invwnn.predictor import PARAMETER_KINDS
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from hf_invwnn.cli import EXIT_BAD_INPUT, main
-from hf_invwnn.record import hash_files
-from hf_invwnn.sharing.cards import BEGIN, END
+from hf_invwnn.hub.cards import BEGIN, END
+from hf_invwnn.files import sha256_of_files
+from hf_invwnn.cli.main import EXIT_BAD_INPUT, main
 
 
 PUSHES = """
@@ -123,7 +123,7 @@ def test_a_server_that_goes_away_at_any_request_leaves_the_repository_as_it_was(
     record = json.loads((second / "unlearning.json").read_text())
     weights = (second / "model.safetensors").read_bytes()
     (second / "model.safetensors").write_bytes(weights[:-4] + b"\0\0\0\0")
-    record["files"] = hash_files(second, record["files"])
+    record["files"] = sha256_of_files(second, record["files"])
     (second / "unlearning.json").write_text(json.dumps(record))
     found = client(INTERRUPTED, url=hub.url, name=hub.name(), first=str(finished_run), second=str(second))
     own.fail_at = None

@@ -18,10 +18,11 @@ from helpers import build_predictor
 from huggingface_hub import ModelCard
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
-from hf_invwnn.record import make_record, read_record, recorded_arguments, write_record
-from hf_invwnn.report.run_report import gather_report, render_report, write_report
-from hf_invwnn.sharing import contents_of, merged, unlearned_card
-from hf_invwnn.sharing.cards import BEGIN, END
+from hf_invwnn.hub.cards import BEGIN, END, merge_card
+from hf_invwnn.audit.card import unlearned_card
+from hf_invwnn.cli.push import collect_contents
+from hf_invwnn.audit.record import make_record, read_record, recorded_arguments, write_record
+from hf_invwnn.audit.report import gather_report, render_report, write_report
 
 
 ROOT = Path(__file__).parents[2]
@@ -61,7 +62,7 @@ def test_a_card_of_a_pipeline_without_a_record_does_not_claim_anything(tmp_path:
         norm_num_groups=4,
     )
     DDPMPipeline(unet, DDPMScheduler()).save_pretrained(tmp_path)
-    found = contents_of(tmp_path, "ada/pipeline")
+    found = collect_contents(tmp_path, "ada/pipeline")
     assert set(found.files) == {
         "model_index.json",
         "scheduler/scheduler_config.json",
@@ -74,30 +75,30 @@ def test_a_card_of_a_pipeline_without_a_record_does_not_claim_anything(tmp_path:
 def test_what_is_around_the_markers_stays(record: dict[str, Any]) -> None:
     card = unlearned_card(record, "ada/forgotten")
     old = f"---\nlicense: mit\nlanguage: de\ntags: [mine]\n---\nAbove.\n{BEGIN}\nold\n{END}\nBelow.\n"
-    new = ModelCard(merged(old, card))
+    new = ModelCard(merge_card(old, card))
     assert new.text.strip().startswith("Above.") and new.text.strip().endswith("Below.")
     assert "old" not in new.text[: new.text.index("##")]
     data = new.data.to_dict()
     assert (data["license"], data["language"]) == ("mit", "de")
     assert data["tags"] == ["mine", "machine-unlearning", "hf-invwnn"]
-    assert merged(merged(old, card), card) == merged(old, card), "a second push changes nothing"
+    assert merge_card(merge_card(old, card), card) == merge_card(old, card), "a second push changes nothing"
 
 
 def test_a_card_without_markers_gets_the_section_at_its_end(record: dict[str, Any]) -> None:
-    new = merged("---\nlicense: mit\n---\n# Mine\n\nText.\n", unlearned_card(record, "ada/forgotten"))
+    new = merge_card("---\nlicense: mit\n---\n# Mine\n\nText.\n", unlearned_card(record, "ada/forgotten"))
     assert new.index("Text.") < new.index(BEGIN) < new.index(END)
 
 
 @pytest.mark.parametrize("text", [f"---\nlicense: mit\n---\n{BEGIN}", f"---\nlicense: mit\n---\n{END}\n{BEGIN}"])
 def test_a_card_with_half_of_the_markers_is_not_touched(text: str, record: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="only one of the markers"):
-        merged(text, unlearned_card(record, "ada/forgotten"))
+        merge_card(text, unlearned_card(record, "ada/forgotten"))
 
 
 @pytest.mark.parametrize("text", ["---\na: [\n---\n", "---\n- a\n---\n"])
 def test_a_card_whose_metadata_cannot_be_read_is_not_touched(text: str, record: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="metadata"):
-        merged(text, unlearned_card(record, "ada/forgotten"))
+        merge_card(text, unlearned_card(record, "ada/forgotten"))
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "model_cards").glob("*.md")), ids=lambda path: path.stem)
@@ -121,7 +122,7 @@ def test_the_seed_that_drew_the_forget_set_is_not_published(finished_run: Path, 
     record = read_record(finished_run)
     record["forget"]["seed"] = 271828
     write_record(record, tmp_path / "run")
-    sent = contents_of(tmp_path / "run", "ada/forgotten")
+    sent = collect_contents(tmp_path / "run", "ada/forgotten")
     report = gather_report(tmp_path / "run")
     for text in (sent.files["unlearning.json"].decode(), str(sent.card), json.dumps(report), render_report(report)):
         assert "271828" not in text
@@ -162,9 +163,9 @@ import sys
 import hf_invwnn
 assert hf_invwnn.__file__.startswith(sys.argv[1]), hf_invwnn.__file__
 from hf_invwnn.cli import main
-from hf_invwnn.sharing import contents_of
-assert "no legal guarantee" in contents_of(sys.argv[2], "ada/forgotten").card.text
-assert "Predicts what a weight was" in contents_of(sys.argv[3], "ada/predictor").card.text
+from hf_invwnn.sharing import collect_contents
+assert "no legal guarantee" in collect_contents(sys.argv[2], "ada/forgotten").card.text
+assert "Predicts what a weight was" in collect_contents(sys.argv[3], "ada/predictor").card.text
 assert main(["report", sys.argv[2], "--html", sys.argv[1] + "/page.html"]) == 0
 """
 

@@ -15,9 +15,9 @@ import torch
 from finished_runs import FORGET, MARK
 from safetensors.torch import save_file
 
-from hf_invwnn.image_tensors import ImageTensors
+from hf_invwnn.hub.allowlist import model_files
+from hf_invwnn.image_classification import ImageTensors
 from hf_invwnn.scenarios import UnlearningSplits
-from hf_invwnn.sharing import model_files
 
 
 PUSH = """

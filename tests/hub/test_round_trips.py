@@ -13,10 +13,11 @@ from helpers import build_predictor
 from safetensors.torch import save_file
 from transformers import AutoModelForImageClassification
 
+from hf_invwnn.audit.record import make_record, write_record
+from hf_invwnn.files import sha256_of_files
 from hf_invwnn.histories import RunSpec
 from hf_invwnn.histories.rows import history_dataset
-from hf_invwnn.record import hash_files, make_record, write_record
-from hf_invwnn.sharing import model_files
+from hf_invwnn.hub.allowlist import model_files
 
 
 def a_pipeline(folder: Path) -> None:
@@ -41,7 +42,7 @@ def a_pipeline(folder: Path) -> None:
         stopping={"rules": [], "reason": "all 3 rewinds are done", "oracle_used": False},
         metrics={"before": {"forget_ratio": 31.0, "kid": 0.02}, "after": {"forget_ratio": 2.5, "kid": 0.03}},
         cost={"forget_steps": 30, "rewinds": 3, "seconds": 1.0},
-        files=hash_files(folder, model_files(folder)),
+        files=sha256_of_files(folder, model_files(folder)),
     )
     write_record(record, folder)
 

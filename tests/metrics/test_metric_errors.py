@@ -11,7 +11,7 @@ from hf_invwnn.metrics import (
     per_example,
     retraining_distance,
     unlearning_accuracy,
-    unlearning_report,
+    unlearning_metrics,
 )
 
 
@@ -112,14 +112,14 @@ def test_unlearning_report():
     for missing in ALL:
         partial = {name: value for name, value in logits.items() if name != missing}
         with pytest.raises(ValueError, match=rf"`logits_by_split` lacks \['{missing}'\]"):
-            unlearning_report(partial, labels)
+            unlearning_metrics(partial, labels)
     with pytest.raises(ValueError, match=r"`labels_by_split` lacks \['retain'\]"):
-        unlearning_report(logits, {"forget": [0, 1], "test": [0, 1]})
+        unlearning_metrics(logits, {"forget": [0, 1], "test": [0, 1]})
     with pytest.raises(ValueError, match=r"`logits_by_split` must hold .* got \['validation'\] as well"):
-        unlearning_report(logits | {"validation": np.zeros((2, 3))}, labels)
+        unlearning_metrics(logits | {"validation": np.zeros((2, 3))}, labels)
     with pytest.raises(ValueError, match=r"Split 'test': `labels` must lie in 0..2"):
-        unlearning_report(logits, labels | {"test": [0, 5]})
+        unlearning_metrics(logits, labels | {"test": [0, 5]})
     with pytest.raises(ValueError, match="`logits_by_split` must have the same classes in every split"):
-        unlearning_report(logits | {"test": np.zeros((2, 4))}, labels)
+        unlearning_metrics(logits | {"test": np.zeros((2, 4))}, labels)
     with pytest.raises(TypeError, match="`logits_by_split` must map split names to arrays, got `list`"):
-        unlearning_report([np.zeros((2, 3))], labels)
+        unlearning_metrics([np.zeros((2, 3))], labels)

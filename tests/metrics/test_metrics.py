@@ -14,7 +14,7 @@ from hf_invwnn.metrics import (
     per_example,
     retraining_distance,
     unlearning_accuracy,
-    unlearning_report,
+    unlearning_metrics,
 )
 
 
@@ -133,7 +133,7 @@ def test_report_equals_its_parts():
     sizes = {"test": 40, "forget": 50, "retain": 120}
     logits = {name: rng.normal(size=(size, 5)) * 2 for name, size in sizes.items()}
     labels = {name: rng.integers(0, 5, size) for name, size in sizes.items()}
-    report = unlearning_report(logits, labels, seed=7)
+    report = unlearning_metrics(logits, labels, seed=7)
 
     accuracy = {name: 100 * np.mean(logits[name].argmax(1) == labels[name]) for name in sizes}
     assert report["RA"] == pytest.approx(accuracy["retain"])

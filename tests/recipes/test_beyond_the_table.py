@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from hf_invwnn.comparison import compare, read_settings
+from hf_invwnn.benchmark import compare, read_settings
 
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "image_classification"
@@ -60,7 +60,7 @@ def test_the_landscape_knows_where_each_path_ends(comparison: Path, monkeypatch:
     import numpy as np
     from transformers import AutoModelForImageClassification
 
-    from hf_invwnn.comparison import prepare_start, unlearned_folder
+    from hf_invwnn.benchmark import prepare_start, unlearned_folder
 
     monkeypatch.syspath_prepend(RECIPES)
     module = import_module("landscape")

@@ -13,6 +13,7 @@ import pytest
 import torch
 from transformers import AutoModelForImageClassification
 
+from hf_invwnn.cli.parser import parse_yaml_and_flags
 from hf_invwnn.image_classification import (
     DataArguments,
     ModelArguments,
@@ -22,7 +23,6 @@ from hf_invwnn.image_classification import (
     make_splits,
 )
 from hf_invwnn.scenarios import SCENARIOS
-from hf_invwnn.yaml_arguments import parse_yaml_and_flags
 
 
 ROOT = Path(__file__).parents[2]
@@ -39,10 +39,10 @@ def test_train_retrain_and_unlearn_from_the_configurations(tmp_path: Path) -> No
     pretrained, retrained, splits, unlearned = (
         str(tmp_path / name) for name in ("pretrained", "retrained", "splits", "unlearned")
     )
-    for output_dir, train_on in ((pretrained, "train"), (retrained, "retain")):
+    for output_dir, train_dataset in ((pretrained, "train"), (retrained, "retain")):
         ended = launch(
             "train.py",
-            *("--output_dir", output_dir, "--splits_dir", splits, "--train_on", train_on, "--num_train_epochs", "1"),
+            *("--output_dir", output_dir, "--splits_dir", splits, "--train_dataset", train_dataset, "--num_train_epochs", "1"),
             config="digits_vit_train.yaml",
         )
         assert ended.returncode == 0, ended.stderr
@@ -127,12 +127,12 @@ def test_a_model_of_other_splits_is_refused(recipe: ModuleType, tmp_path: Path) 
     recipe.check_trained_on("retrained", str(tmp_path), "retain", mine)
     with pytest.raises(SystemExit, match=r"--retrained: .* does not fit the splits; .* sha256"):
         recipe.check_trained_on("retrained", str(tmp_path), "retain", other)
-    with pytest.raises(SystemExit, match=r"--model: .* train_on retain for train"):
+    with pytest.raises(SystemExit, match=r"--model: .* train_dataset retain for train"):
         recipe.check_trained_on("model", str(tmp_path), "train", mine)
 
 
 def test_retraining_needs_the_splits_of_the_first_training(train: ModuleType, tmp_path: Path) -> None:
-    asked = train.RecipeArguments(splits_dir=str(tmp_path / "none"), train_on="retain")
+    asked = train.RecipeArguments(splits_dir=str(tmp_path / "none"), train_dataset="retain")
     with pytest.raises(SystemExit, match=r"--splits_dir: .* Train on everything first"):
         train.get_splits(DataArguments(), ScenarioArguments(), asked, seed=0)
 

@@ -25,7 +25,7 @@ from gradio_client import Client
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 from websockets.sync.client import connect
 
-from hf_invwnn.image_tensors import ImageTensors
+from hf_invwnn.image_classification import ImageTensors
 from hf_invwnn.scenarios import UnlearningSplits
 
 
@@ -195,4 +195,4 @@ def test_trackio_shows_rewinds_ua_and_held_out_loss(tmp_path: Path) -> None:
 
     assert logged("train_rewind") == [0, 1, 2, 3]
     assert logged("train_ua") == pytest.approx([point["ua"] for point in history])
-    assert logged("eval_held_out_loss") == pytest.approx([point["eval_held_out_loss"] for point in history])
+    assert logged("eval_unseen_loss") == pytest.approx([point["eval_unseen_loss"] for point in history])

@@ -11,6 +11,7 @@ from hf_invwnn.scenarios import (
     CLEAN_LABEL_COLUMN,
     SCENARIOS,
     UnlearningSplits,
+    add_trigger,
     badnets,
     class_removal,
     given_indices,
@@ -18,7 +19,6 @@ from hf_invwnn.scenarios import (
     overfitting,
     random_subset,
     triggered,
-    with_signature,
 )
 
 
@@ -166,7 +166,7 @@ def test_poisoned_images_have_the_signature_and_the_target(train, test):
     assert len(splits.forget) == 36
     for example in splits.forget:
         assert example["label"] == 2 and example[CLEAN_LABEL_COLUMN] == clean[example["row"]]["label"]
-        assert list(example["image"].getdata()) == list(with_signature(clean[example["row"]]["image"]).getdata())
+        assert list(example["image"].getdata()) == list(add_trigger(clean[example["row"]]["image"]).getdata())
     for example in splits.retain:
         assert example["label"] == example[CLEAN_LABEL_COLUMN] == clean[example["row"]]["label"]
         assert list(example["image"].getdata()) == list(clean[example["row"]]["image"].getdata())
@@ -184,7 +184,7 @@ def test_the_attack_is_judged_without_images_of_the_target_class(train, test):
 @pytest.mark.parametrize("mode", ["L", "RGB", "1"])
 def test_the_signature_marks_the_left_edge_and_nothing_else(mode):
     image = Image.fromarray(np.full((32, 32, 3), 100, np.uint8)).convert(mode)
-    marked = np.array(with_signature(image)).astype(int).reshape(32, 32, -1)
+    marked = np.array(add_trigger(image)).astype(int).reshape(32, 32, -1)
     before = np.array(image).astype(int).reshape(32, 32, -1)
     assert (marked[:, 2:] == before[:, 2:]).all()
     white = marked.max()

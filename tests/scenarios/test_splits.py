@@ -8,7 +8,16 @@ import struct
 
 import pytest
 
-from hf_invwnn.scenarios import UnlearningSplits, class_removal, given_indices, hash_indices, label_noise, storage
+from hf_invwnn.scenarios import (
+    UnlearningSplits,
+    class_removal,
+    given_indices,
+    hash_indices,
+    label_noise,
+)
+from hf_invwnn.scenarios import (
+    saving as storage,
+)
 
 
 PARTS = ("train", "forget", "retain", "validation", "test")

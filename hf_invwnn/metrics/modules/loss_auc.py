@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 import evaluate
 
-from hf_invwnn.metrics.loss_auc import loss_auc
+from ..loss_auc import loss_auc
 
 
 class LossAUC(evaluate.Metric):

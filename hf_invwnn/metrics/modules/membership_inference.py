@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 import evaluate
 
-from hf_invwnn.metrics.membership_inference import membership_inference
+from ..membership_inference import membership_inference
 
 
 class MembershipInference(evaluate.Metric):

@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 import evaluate
 
-from hf_invwnn.metrics.retraining_distance import retraining_distance
+from ..retraining_distance import retraining_distance
 
 
 class RetrainingDistance(evaluate.Metric):

@@ -7,7 +7,7 @@ from typing import Any
 import datasets
 import evaluate
 
-from hf_invwnn.metrics.unlearning_accuracy import unlearning_accuracy
+from ..unlearning_accuracy import unlearning_accuracy
 
 
 class UnlearningAccuracy(evaluate.Metric):

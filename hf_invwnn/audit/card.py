@@ -1,0 +1,145 @@
+"""Cards of unlearned models and pipelines, made from the record of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+
+from ..hub.cards import UNKNOWN_LICENSE, dump_yaml, make_card, render
+from ..metrics.catalogue import METRICS, MODELS
+from .tables import markdown_table
+
+
+_ORACLE_USED = {
+    True: "was used to choose where to stop.",
+    False: "was not used to choose where to stop.",
+    None: "may have been used to choose where to stop; the run does not say.",
+}
+# Prefixes of the arguments shown on the card: those of the method, and those of the optimizer that matter as much.
+_SHOWN = (
+    *("num_", "snapshot", "warmup_intervals", "residual_scale", "tracked", "freeze", "reset_optimizer", "trajectory"),
+    *("target_ua", "ua_tolerance", "stop_at", "min_utility", "utility", "max_forget", "max_seconds", "seed"),
+    *("learning_rate", "lr_sched", "optim", "per_device_train", "gradient_acc", "max_grad"),
+)
+
+
+def unlearned_card(
+    record: Mapping[str, Any], repo_id: str, pipeline_class: str | None = None, task: str | None = None
+) -> ModelCard:
+    """
+    The card of an unlearned model, or of a pipeline.
+
+    Args:
+        record (`dict`): The record of the run, see [`make_record`].
+        repo_id (`str`): The repository.
+        pipeline_class (`str`, *optional*): Class of the pipeline, for a pipeline.
+        task (`str`, *optional*): Task of the model, such as `"image-classification"`.
+    """
+    known = record["model"]
+    data = ModelCardData(
+        model_name=repo_id.split("/")[-1],
+        license=known["license"] or UNKNOWN_LICENSE,
+        library_name="diffusers" if pipeline_class else "transformers",
+        tags=["machine-unlearning", "hf-invwnn"],
+        base_model=known["base_model"],
+        datasets=known["datasets"],
+        pipeline_tag=task,
+        eval_results=_eval_results(record, task or "other"),
+    )
+    text = render(
+        __package__,
+        "unlearned_pipeline.md" if pipeline_class else "unlearned_model.md",
+        record=record,
+        repo_id=repo_id,
+        base_model=known["base_model"],
+        pipeline_class=pipeline_class,
+        forget_count=_number(record["forget"]["count"]),
+        metrics_table=_metrics_table(record["metrics"]),
+        counted=_counted(record["counts"]),
+        oracle_used=_ORACLE_USED[record["stopping"]["oracle_used"]],
+        cost=_cost(record["cost"]),
+        predictor=_predictor(record["predictor"]),
+        arguments_yaml=dump_yaml({"method": record["method"], **_shown(record["arguments"])}),
+    )
+    return make_card(ModelCard, data, text)
+
+
+def pipeline_card(pipeline_class: str, repo_id: str, model: Mapping[str, Any]) -> ModelCard:
+    """
+    The card of a pipeline without a record.
+
+    Args:
+        pipeline_class (`str`): Class of the pipeline.
+        repo_id (`str`): The repository.
+        model (`dict`): `base_model`, `datasets` and `license`, if known.
+    """
+    data = ModelCardData(
+        license=model.get("license") or UNKNOWN_LICENSE,
+        library_name="diffusers",
+        tags=["hf-invwnn"],
+        base_model=model.get("base_model"),
+        datasets=model.get("datasets"),
+    )
+    return make_card(
+        ModelCard, data, render(__package__, "pipeline.md", pipeline_class=pipeline_class, repo_id=repo_id)
+    )
+
+
+def _eval_results(record: Mapping[str, Any], task: str) -> list[EvalResult] | None:
+    source = (record["model"]["datasets"] or ["unpublished"])[0]
+    return [
+        EvalResult(
+            task_type=task,
+            dataset_type=source,
+            dataset_name=f"{metric.split} set",
+            dataset_split=metric.split,
+            metric_type=metric.hub_type,
+            metric_name=f"{metric.title} {when} unlearning",
+            metric_value=round(record["metrics"][name][metric.name], 4),
+        )
+        for name, when in (("original", "before"), ("unlearned", "after"))
+        for metric in METRICS.values()
+        if (record["metrics"][name] or {}).get(metric.name) is not None
+    ] or None
+
+
+def _metrics_table(metrics: Mapping[str, Any]) -> str:
+    models = [name for name in MODELS if metrics[name]]
+    columns = [metric for metric in METRICS.values() if any(metric.name in metrics[name] for name in models)]
+    if not columns:
+        return "Nothing was measured."
+    rows = [["model", *(metric.title for metric in columns)]]
+    rows += [[name, *(metric.format(metrics[name].get(metric.name)) for metric in columns)] for name in models]
+    return markdown_table(rows)
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    parts = [f"{counts[name]} {name}" for name in ("forget", "retain", "test", "held_out") if counts.get(name)]
+    return f"Measured on {', '.join(parts)} examples." if parts else ""
+
+
+def _cost(cost: Mapping[str, float]) -> str:
+    parts = [f"{cost['forget_steps']:,} optimizer steps on the forget set"] if "forget_steps" in cost else []
+    parts += [f"{cost['rounds']} rounds"] if "rounds" in cost else []
+    parts += [f"{cost['seconds']:.0f} seconds"] if "seconds" in cost else []
+    return ", ".join(parts) or "not recorded"
+
+
+def _number(count: int | None) -> str:
+    return "an unrecorded number" if count is None else f"{count:,}"
+
+
+def _predictor(predictor: Mapping[str, Any] | None) -> str | None:
+    if not predictor:
+        return None
+    digest = f", SHA-256 of its weights `{predictor['sha256']}`" if predictor.get("sha256") else ""
+    return f"{predictor['name']}{digest}"
+
+
+def _shown(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if name.startswith(_SHOWN)}
+
+
+__all__ = ["pipeline_card", "unlearned_card"]

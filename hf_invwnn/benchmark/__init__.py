@@ -1,0 +1,23 @@
+"""Benchmark: every method from the same starting points, each with its own sweep, compared at equal forgetting."""
+
+from .compare import compare
+from .equal_forgetting import at_ua
+from .runs import Run, build_unlearner, unlearned_folder
+from .settings import ComparisonSettings, MethodSweep, read_settings
+from .starting_point import StartingPoint, prepare_start
+from .tables import write_comparison
+
+
+__all__ = [
+    "ComparisonSettings",
+    "MethodSweep",
+    "Run",
+    "StartingPoint",
+    "at_ua",
+    "build_unlearner",
+    "compare",
+    "prepare_start",
+    "read_settings",
+    "unlearned_folder",
+    "write_comparison",
+]

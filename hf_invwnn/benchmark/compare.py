@@ -1,0 +1,166 @@
+"""A comparison from start to end: starting points, sweeps, the chosen settings with every seed, results."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..files import read_json_object, write_json
+from ..methods import find_method
+from .equal_forgetting import at_ua
+from .jobs import run_jobs
+from .runs import READ_OFF_MARGIN, Run, evaluate_start, run_once
+from .settings import ComparisonSettings, MethodSweep
+from .starting_point import StartingPoint, prepare_start
+
+
+logger = logging.getLogger(__name__)
+
+
+def compare(settings: ComparisonSettings, workers: int = 1) -> dict[str, Any]:
+    """
+    Runs a comparison, or what is missing of it, and writes `results.json`.
+
+    Settings are chosen with the first seed, by validation accuracy averaged over the levels and the target. With the
+    chosen setting every seed is run to exactly the target UA and evaluated there; and once more beyond all levels, for
+    the curve, if some lie above the target.
+
+    Args:
+        settings ([`ComparisonSettings`]): The comparison.
+        workers (`int`, defaults to 1): Processes; each gets an equal share of the threads.
+
+    Returns:
+        `dict`: The content of `results.json`.
+
+    Raises:
+        ValueError: A setting cannot work, or `output_dir` holds the starting points of other settings.
+    """
+    if workers < 1:
+        raise ValueError(f"`workers` must be at least 1, got {workers}.")
+    first, *_ = settings.seeds
+    starts = _prepare_starts(settings, workers)
+    _check_retain(settings, starts[first])
+    eval_split = "validation" if len(starts[first].splits.validation) else "test"
+    if eval_split == "test":
+        logger.warning("there is no validation set: settings are chosen on the test set, which favours all of them")
+    sweeps = {method.name: _sweep(settings, first, method, eval_split) for method in settings.methods}
+    run_jobs(_run, [run for runs in sweeps.values() for run in runs], workers, "sweep")
+    references = {seed: _references(start) for seed, start in starts.items()}
+    choices = {name: _choose(settings, starts[first], runs, eval_split) for name, runs in sweeps.items()}
+    final = {
+        (name, seed): _final_runs(settings, seed, name, choice["setting"], target_of(settings, references[seed]))
+        for seed in settings.seeds
+        for name, choice in choices.items()
+    }
+    run_jobs(_run, [run for runs in final.values() for run in runs], workers, "chosen", fresh=True)
+    results = {
+        "title": settings.title,
+        "seeds": list(settings.seeds),
+        "levels": list(settings.levels),
+        "target_ua": settings.target_ua,
+        "scenario": settings.scenario.get("scenario"),
+        "counts": starts[first].splits.summary()["counts"],
+        "references": {str(seed): metrics for seed, metrics in references.items()},
+        "methods": {
+            name: {
+                "title": find_method(name).title,
+                "needs_retain": find_method(name).needs_retain,
+                **choice,
+                "seeds": {str(seed): _final_result(final[name, seed], starts[seed]) for seed in starts},
+            }
+            for name, choice in choices.items()
+        },
+    }
+    write_json(results, Path(settings.output_dir) / "results.json")
+    return results
+
+
+def target_of(settings: ComparisonSettings, references: Mapping[str, Any]) -> float:
+    """The UA at which methods are evaluated, in percent."""
+    return float(references["retrained"]["UA"] if settings.target_ua == "oracle" else settings.target_ua)
+
+
+def _check_retain(settings: ComparisonSettings, start: StartingPoint) -> None:
+    need_retain = [method.name for method in settings.methods if find_method(method.name).needs_retain]
+    if need_retain and not start.has_oracle:
+        raise ValueError(
+            f"`methods`: {', '.join(need_retain)} train on retained examples, and the scenario "
+            f"{settings.scenario.get('scenario')!r} retains none; leave them out."
+        )
+
+
+def _prepare_starts(settings: ComparisonSettings, workers: int) -> dict[int, StartingPoint]:
+    """The starting points of all seeds; missing models are trained in parallel."""
+    starts = {seed: prepare_start(settings, seed, only="") for seed in settings.seeds}
+    missing = [(settings, seed, name) for seed, start in starts.items() for name in start.missing()]
+    run_jobs(_prepare, missing, workers, "starting points", fresh=True)
+    return starts
+
+
+def _prepare(job: tuple[ComparisonSettings, int, str]) -> None:
+    settings, seed, name = job
+    prepare_start(settings, seed, only=name)
+
+
+def _run(run: Run) -> None:
+    run_once(run)
+
+
+def _sweep(settings: ComparisonSettings, seed: int, method: MethodSweep, eval_split: str) -> list[Run]:
+    return [Run(settings, seed, method.name, setting, (eval_split,)) for setting in method.settings()]
+
+
+def _final_runs(
+    settings: ComparisonSettings, seed: int, method: str, setting: Mapping[str, Any], target: float
+) -> list[Run]:
+    """The runs of a chosen setting: for the curve and for the target, one run unless a level lies near the target."""
+    if target >= max(settings.levels) + READ_OFF_MARGIN:
+        return [Run(settings, seed, method, setting, None, target)]
+    return [Run(settings, seed, method, setting), Run(settings, seed, method, setting, (), target)]
+
+
+def _references(start: StartingPoint) -> dict[str, Any]:
+    """Metrics and cost of the original and the retrained model."""
+    path = start.folder / "references.json"
+    if path.exists():
+        return read_json_object(path)
+    datasets = start.datasets()
+    names = ["original", "retrained"] if start.has_oracle else ["original"]
+    references = {
+        name: {**evaluate_start(start.model(name), datasets), "cost": start.training(name)} for name in names
+    }
+    write_json(references, path)
+    return references
+
+
+def _choose(
+    settings: ComparisonSettings, start: StartingPoint, runs: Sequence[Run], eval_split: str
+) -> dict[str, Any]:
+    """The setting that reaches the most levels, then the one with the highest accuracy averaged over them."""
+    scored = []
+    for run in runs:
+        history = run_once(run, start)["history"]
+        points = [point for level in settings.sweep_levels if (point := at_ua(history, level)) is not None]
+        accuracy = float(np.mean([point[f"eval_{eval_split}_accuracy"] for point in points])) if points else 0.0
+        scored.append((len(points), accuracy, run.setting))
+    reached, accuracy, setting = max(scored, key=lambda score: score[:2])
+    return {"setting": setting, "tried": len(runs), "levels_reached": reached, "validation": 100 * accuracy}
+
+
+def _final_result(runs: Sequence[Run], start: StartingPoint) -> dict[str, Any]:
+    """The curve of the first run and the metrics of the last; often they are one."""
+    results = [run_once(run, start) for run in runs]
+    curve, at_target = results[0], results[-1]
+    return {
+        "history": curve["history"],
+        "metrics": at_target["metrics"],
+        "stopped": at_target["stopped"],
+        "cost": at_target["cost"],
+    }
+
+
+__all__ = ["compare", "target_of"]

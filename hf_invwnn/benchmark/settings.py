@@ -1,0 +1,176 @@
+"""Settings of a comparison: one YAML file, checked before anything runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import itertools
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..files import read_yaml_mapping
+from ..image_classification import DataArguments, ModelArguments, ScenarioArguments
+from ..methods import find_method
+from ..trainer.arguments import UnlearningArguments
+from ..trainer.unlearner import Unlearner
+
+
+# Arguments that a comparison sets itself, the same for every method.
+_FIXED = ("output_dir", "num_rewinds", "seed", "target_ua", "snapshot_strategy", "snapshot_steps")
+
+
+@dataclass(frozen=True)
+class MethodSweep:
+    """
+    The settings that a method is tried with.
+
+    Args:
+        name (`str`): One of [`~hf_invwnn.methods.method_names`].
+        grid (`dict[str, list]`): Name of an argument -> values; fields of [`UnlearningArguments`], or parameters of
+            the method itself. Every combination is tried.
+    """
+
+    name: str
+    grid: Mapping[str, list[Any]]
+
+    def settings(self) -> list[dict[str, Any]]:
+        """Every combination."""
+        return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
+
+
+@dataclass(frozen=True)
+class ComparisonSettings:
+    """
+    One comparison.
+
+    Args:
+        title (`str`): Title of tables and pictures.
+        output_dir (`str`): Folder for models, runs and results; it holds forget sets and is private.
+        data (`dict`), model (`dict`), scenario (`dict`): Fields of [`DataArguments`], [`ModelArguments`],
+            [`ScenarioArguments`].
+        training (`dict`): Fields of `TrainingArguments`, for the original and the retrained model.
+        methods (`list[MethodSweep]`): The methods and their grids.
+        unlearning (`dict`, *optional*): Fields of [`UnlearningArguments`] that all methods share.
+        budget_steps (`int`, defaults to 1120): Maximum number of optimizer steps of a run.
+        interval_steps (`int`, *optional*): Steps between two snapshots of a method that records trajectories; an epoch
+            on the forget set by default.
+        measure_steps (`int`, defaults to 28): Steps between two measurements of the other methods.
+        levels (`list[float]`): UA, in percent, at which curves are read off.
+        target_ua (`float` or `"oracle"`, defaults to `"oracle"`): UA, in percent, of the main table; `"oracle"` is that
+            of the retrained model.
+        seeds (`list[int]`): Settings are chosen with the first.
+    """
+
+    title: str
+    output_dir: str
+    data: Mapping[str, Any]
+    model: Mapping[str, Any]
+    scenario: Mapping[str, Any]
+    training: Mapping[str, Any]
+    methods: tuple[MethodSweep, ...]
+    unlearning: Mapping[str, Any] = field(default_factory=dict)
+    budget_steps: int = 1120
+    interval_steps: int | None = None
+    measure_steps: int = 28
+    levels: tuple[float, ...] = (25.0, 50.0, 70.0)
+    target_ua: float | str = "oracle"
+    seeds: tuple[int, ...] = (0,)
+
+    def __post_init__(self) -> None:
+        if not self.methods:
+            raise ValueError("`methods` is empty; name at least one.")
+        if not self.seeds or len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"`seeds` must be different from each other, and at least one, got {list(self.seeds)}.")
+        if isinstance(self.target_ua, str) and self.target_ua != "oracle":
+            raise ValueError(f"`target_ua` must be a number in percent or 'oracle', got {self.target_ua!r}.")
+        if any(not 0 < level <= 100 for level in self.levels):
+            raise ValueError(f"`levels` are in percent and must lie in (0, 100], got {list(self.levels)}.")
+        if self.target_ua == "oracle" and self.scenario.get("scenario") == "overfitting":
+            raise ValueError(
+                "`target_ua` must be a number: in overfitting nothing is retained, so there is no oracle."
+            )
+        for name in ("budget_steps", "measure_steps", "interval_steps"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+        for sweep in self.methods:
+            _check_grid(sweep)
+
+    @property
+    def sweep_levels(self) -> tuple[float, ...]:
+        """UA, in percent, at which settings are chosen: the levels, and the target if it is a number."""
+        return self.levels if isinstance(self.target_ua, str) else tuple(sorted({*self.levels, float(self.target_ua)}))
+
+    def start_hash(self, seed: int) -> str:
+        """Name of the starting point of a seed: a hash of everything that determines it."""
+        return _hash([dict(part) for part in (self.data, self.model, self.scenario, self.training)], seed)
+
+    def run_hash(self, method: str, setting: Mapping[str, Any], seed: int) -> str:
+        """Name of a run: a hash of everything that determines it."""
+        pace = self.interval_steps if find_method(method).records_trajectory else self.measure_steps
+        shared = [dict(self.unlearning), self.budget_steps, pace, list(self.sweep_levels)]
+        return _hash([self.start_hash(seed), method, dict(setting), *shared], seed)
+
+
+def read_settings(path: str | os.PathLike) -> ComparisonSettings:
+    """
+    Reads and checks a YAML file.
+
+    Args:
+        path (`str` or `os.PathLike`): Keys are the fields of [`ComparisonSettings`]; `methods` maps names to grids.
+
+    Raises:
+        FileNotFoundError: The file does not exist.
+        ValueError: The file is not a YAML mapping, has an unknown key or lacks a required one, or a value cannot work.
+    """
+    values = read_yaml_mapping(path)
+    fields = {item.name: item for item in dataclasses.fields(ComparisonSettings)}
+    if unknown := sorted(values.keys() - fields.keys()):
+        raise ValueError(f"`config`: {path} has unknown keys {unknown}; there are {', '.join(fields)}.")
+    needed = [n for n, item in fields.items() if item.default is item.default_factory is dataclasses.MISSING]
+    if missing := [name for name in needed if name not in values]:
+        raise ValueError(f"`config`: {path} lacks {missing}.")
+    for name, kind in (("data", DataArguments), ("model", ModelArguments), ("scenario", ScenarioArguments)):
+        known = {item.name for item in dataclasses.fields(kind)}
+        if unknown := sorted(values[name].keys() - known):
+            raise ValueError(f"`{name}` has unknown keys {unknown}; there are {', '.join(sorted(known))}.")
+    methods = tuple(MethodSweep(name, grid or {}) for name, grid in (values.pop("methods") or {}).items())
+    for name in ("levels", "seeds"):
+        if name in values:
+            values[name] = tuple(values[name])
+    return ComparisonSettings(methods=methods, **values)
+
+
+def own_parameters(method: str) -> set[str]:
+    """Keyword-only parameters of a method that [`Unlearner`] does not have."""
+    shared = set(inspect.signature(Unlearner.__init__).parameters) | {"retain_dataset"}
+    own = {
+        name
+        for kind in find_method(method).__mro__
+        if issubclass(kind, Unlearner) and kind is not Unlearner and "__init__" in vars(kind)
+        for name, parameter in inspect.signature(vars(kind)["__init__"]).parameters.items()
+        if parameter.kind is parameter.KEYWORD_ONLY
+    }
+    return own - shared
+
+
+def _check_grid(sweep: MethodSweep) -> None:
+    known = {item.name for item in dataclasses.fields(UnlearningArguments)} - set(_FIXED)
+    own = own_parameters(sweep.name)
+    for name, values in sweep.grid.items():
+        if name not in known | own:
+            raise ValueError(
+                f"`methods`: {sweep.name} has no parameter {name!r} that a sweep could set; its own are {sorted(own)}."
+            )
+        if not isinstance(values, list) or not values:
+            raise ValueError(f"`methods`: {name} of {sweep.name} must be a list of values, got {values!r}.")
+
+
+def _hash(parts: Any, seed: int) -> str:
+    return hashlib.sha256(json.dumps([parts, seed], sort_keys=True).encode()).hexdigest()[:16]
+
+
+__all__ = ["ComparisonSettings", "MethodSweep", "own_parameters", "read_settings"]

@@ -1,0 +1,243 @@
+"""Tables and the picture of a comparison, from its results file alone."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..audit.charts import COLOURS, MARKERS, UA_AXIS
+from ..audit.tables import markdown_table
+from ..metrics import METRICS
+from .equal_forgetting import at_ua
+
+
+NOT_REACHED = "not reached"
+_COLUMNS = ("RA", "UA", "TA", "MIA", "loss_auc", "forget_clean", "attack_success")
+
+
+def comparison_table(results: Mapping[str, Any]) -> str:
+    """
+    Markdown: every model and method at the target UA, mean and standard deviation over seeds.
+
+    A method that did not reach the target with every seed has no numbers, only how many it reached it with.
+
+    Args:
+        results (`dict`): The results of [`~hf_invwnn.benchmark.compare`].
+    """
+    references = results["references"]
+    columns = [name for name in _COLUMNS if _is_measured(results, name)]
+    rows = [["method", "data", "tried", *(METRICS[name].title for name in columns)]]
+    for name in ("original", "retrained"):
+        metrics = [references[seed][name] for seed in references if name in references[seed]]
+        if metrics:
+            rows.append([name, "", "", *_cells(metrics, columns)])
+    for method in results["methods"].values():
+        metrics = [run["metrics"] for run in method["seeds"].values()]
+        data = "D_f and D_r" if method["needs_retain"] else "D_f"
+        head = [method["title"], data, str(method["tried"])]
+        if any(values is None for values in metrics):
+            reached = sum(values is not None for values in metrics)
+            note = f"{NOT_REACHED} ({reached} of {len(metrics)} seeds)" if reached else NOT_REACHED
+            rows.append([*head, note, *[""] * (len(columns) - 1)])
+        else:
+            rows.append([*head, *_cells(metrics, columns)])
+    return markdown_table(rows, text_columns=2)
+
+
+def curve_table(results: Mapping[str, Any], split: str = "test") -> str:
+    """
+    Markdown: accuracy on a set where each method's curve crosses the levels, interpolated.
+
+    Args:
+        results (`dict`): The results of [`~hf_invwnn.benchmark.compare`].
+        split (`str`, defaults to `"test"`): `"test"` or `"retain"`.
+    """
+    levels, key = results["levels"], f"eval_{split}_accuracy"
+    rows = [["method", *(f"UA {level:g}" for level in levels)]]
+    for method in results["methods"].values():
+        cells = []
+        for level in levels:
+            points = [at_ua(run["history"], level) for run in method["seeds"].values()]
+            values = [100 * point[key] for point in points if point is not None and key in point]
+            cells.append(_spread(values) if len(values) == len(points) else NOT_REACHED)
+        rows.append([method["title"], *cells])
+    return markdown_table(rows)
+
+
+def cost_table(results: Mapping[str, Any]) -> str:
+    """Markdown: optimizer steps, seconds and memory to the target UA, and those of retraining; means over seeds."""
+    rows = [["method", "steps", "seconds", "extra memory (MiB)"]]
+    retrained = [models["retrained"]["cost"] for models in results["references"].values() if "retrained" in models]
+    if retrained:
+        rows.append(["retrained", *_mean_cost(retrained)])
+    for method in results["methods"].values():
+        runs = list(method["seeds"].values())
+        if any(run["metrics"] is None for run in runs):
+            rows.append([method["title"], NOT_REACHED, "", ""])
+            continue
+        rows.append([method["title"], *_mean_cost([run["cost"] for run in runs])])
+    return markdown_table(rows)
+
+
+def _mean_cost(costs: Sequence[Mapping[str, Any]]) -> list[str]:
+    memory = [cost["memory"] for cost in costs if cost.get("memory") is not None]
+    means = [f"{np.mean([cost[name] for cost in costs]):.0f}" for name in ("steps", "seconds")]
+    return [*means, f"{np.mean(memory) / 2**20:.0f}" if memory else ""]
+
+
+def verdicts(results: Mapping[str, Any], method: str = "invwnn", metric: str = "TA") -> str:
+    """
+    Markdown: wins, ties and losses of a method against each of the others, at the target UA.
+
+    Differences are paired by seed. A win or loss is a mean difference whose 95 % interval (Student's t) excludes 0;
+    otherwise it is a tie: with few seeds most differences are ties. With one seed only the difference is given.
+
+    Args:
+        results (`dict`): The results of [`~hf_invwnn.benchmark.compare`].
+        method (`str`, defaults to `"invwnn"`): The method.
+        metric (`str`, defaults to `"TA"`): `"TA"`, `"RA"` or `"MIA"`; larger counts as better.
+    """
+    mine = results["methods"][method]["seeds"]
+    title = results["methods"][method]["title"]
+    rows = [["against", title, f"difference in {metric}"]]
+    for name, other in results["methods"].items():
+        if name == method:
+            continue
+        pairs = [(mine[seed]["metrics"], other["seeds"][seed]["metrics"]) for seed in mine]
+        if any(values is None or metric not in values for pair in pairs for values in pair):
+            rows.append([other["title"], "", NOT_REACHED])
+            continue
+        differences = [ours[metric] - theirs[metric] for ours, theirs in pairs]
+        rows.append([other["title"], _verdict(differences), _spread(differences, sign="+")])
+    return markdown_table(rows, text_columns=2)
+
+
+def _verdict(differences: Sequence[float]) -> str:
+    if len(differences) < 2:
+        return "one seed"
+    from scipy.stats import t
+
+    error = float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
+    mean = float(np.mean(differences))
+    if abs(mean) <= t.ppf(0.975, len(differences) - 1) * error:
+        return "ties"
+    return "wins" if mean > 0 else "loses"
+
+
+def plot_comparison(results: Mapping[str, Any], path: str | os.PathLike) -> None:
+    """
+    Draws test and retain accuracy over UA, one line for each method, the mean over seeds at each UA.
+
+    Args:
+        results (`dict`): The results of [`~hf_invwnn.benchmark.compare`].
+        path (`str` or `os.PathLike`): The PNG to write.
+    """
+    from matplotlib.figure import Figure
+
+    panels = [name for name in ("test", "retain") if _has_curve(results, f"eval_{name}_accuracy")]
+    figure = Figure(figsize=(5.2 * len(panels) + 1.9, 4.4), dpi=150, layout="constrained")
+    axes = figure.subplots(1, len(panels), squeeze=False)[0]
+    for panel, name in zip(axes, panels, strict=True):
+        for number, method in enumerate(results["methods"].values()):
+            ua, accuracy = _mean_curve(method, f"eval_{name}_accuracy")
+            panel.plot(
+                ua,
+                accuracy,
+                "-" if number < len(COLOURS) else "--",
+                color=COLOURS[number % len(COLOURS)],
+                marker=MARKERS[number % len(MARKERS)],
+                markevery=max(1, len(ua) // 6),
+                markersize=5,
+                label=method["title"],
+            )
+        oracles = [models["retrained"] for models in results["references"].values() if "retrained" in models]
+        metric = "TA" if name == "test" else "RA"
+        if oracles:
+            point = [np.mean([oracle[key] for oracle in oracles]) for key in ("UA", metric)]
+            panel.plot(*point, marker="*", markersize=15, color="black", ls="", label="retrained")
+        panel.set_xlabel(UA_AXIS)
+        panel.set_ylabel(f"{name} accuracy (%)")
+        panel.grid(alpha=0.3)
+    handles, labels = axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize=8)
+    figure.suptitle(results["title"])
+    figure.savefig(path)
+
+
+def write_comparison(results: Mapping[str, Any], folder: str | os.PathLike) -> str:
+    """
+    Writes `comparison.md` and `comparison.png` into a folder, and returns the text.
+
+    Args:
+        results (`dict`): The results of [`~hf_invwnn.benchmark.compare`].
+        folder (`str` or `os.PathLike`): Of the results.
+    """
+    target = "the oracle's UA" if results["target_ua"] == "oracle" else f"UA {results['target_ua']:g}"
+    seeds = len(results["seeds"])
+    parts = [
+        f"## {results['title']}",
+        f"At {target}; {seeds} seed{'s' if seeds > 1 else ''}, each with its own split, initialisation and order. "
+        "In percent, except the loss AUC. `data`: what a method trains on; `tried`: number of settings in its sweep.",
+        comparison_table(results),
+        "Test accuracy where each curve crosses a UA:",
+        curve_table(results, "test"),
+    ]
+    if _has_curve(results, "eval_retain_accuracy"):
+        parts += ["Retain accuracy:", curve_table(results, "retain")]
+    parts += ["Cost of getting there:", cost_table(results)]
+    if "invwnn" in results["methods"]:
+        parts += ["InvWNN against each, in test accuracy at the target:", verdicts(results)]
+    text = "\n\n".join(parts) + "\n"
+    Path(folder, "comparison.md").write_text(text)
+    plot_comparison(results, Path(folder, "comparison.png"))
+    return text
+
+
+def _has_curve(results: Mapping[str, Any], key: str) -> bool:
+    return any(key in run["history"][0] for method in results["methods"].values() for run in method["seeds"].values())
+
+
+def _mean_curve(method: Mapping[str, Any], key: str) -> tuple[list[float], list[float]]:
+    """UA from the start up to what every seed reached, in steps of two points, and the mean accuracy there."""
+    histories = [run["history"] for run in method["seeds"].values()]
+    reached = min(max(point["ua"] for point in history) for history in histories)
+    first = max(history[0]["ua"] for history in histories)
+    ua = [*np.arange(first, reached, 2.0), reached]
+    return ua, [float(np.mean([100 * _read(history, level)[key] for history in histories])) for level in ua]
+
+
+def _read(history: Sequence[Mapping[str, float]], level: float) -> Mapping[str, float]:
+    point = at_ua(history, level)
+    assert point is not None
+    return point
+
+
+def _is_measured(results: Mapping[str, Any], metric: str) -> bool:
+    values = [run["metrics"] for method in results["methods"].values() for run in method["seeds"].values()]
+    values += [models["original"] for models in results["references"].values()]
+    return all(metric in metrics for metrics in values if metrics is not None)
+
+
+def _cells(metrics: Sequence[Mapping[str, float]], columns: Sequence[str]) -> list[str]:
+    return [_spread([values[name] for values in metrics], digits=METRICS[name].digits) for name in columns]
+
+
+def _spread(values: Sequence[float], sign: str = "", digits: int = 2) -> str:
+    mean = f"{np.mean(values):{sign}.{digits}f}"
+    return mean if len(values) < 2 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
+
+
+__all__ = [
+    "NOT_REACHED",
+    "comparison_table",
+    "cost_table",
+    "curve_table",
+    "plot_comparison",
+    "verdicts",
+    "write_comparison",
+]

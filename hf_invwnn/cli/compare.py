@@ -1,0 +1,30 @@
+"""`hf-invwnn compare`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from transformers.utils import logging
+
+from ..benchmark import compare, read_settings, write_comparison
+from ..trainer.checks import check_output_dir
+from .parser import parse_command
+
+
+@dataclass
+class CompareArguments:
+    config: str = field(metadata={"help": "YAML file of the comparison."})
+    workers: int = field(default=1, metadata={"help": "Number of processes."})
+
+
+def main(words: Sequence[str], summary: str) -> None:
+    (arguments,) = parse_command("compare", words, [CompareArguments], summary)
+    settings = read_settings(arguments.config)
+    check_output_dir(settings.output_dir)
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    print(write_comparison(compare(settings, arguments.workers), settings.output_dir))
+
+
+__all__ = ["main"]

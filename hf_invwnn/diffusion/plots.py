@@ -1,0 +1,185 @@
+"""Pictures of what diffusion models generate while and after they forget. Knows nothing of trainers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from ..audit.charts import COLOURS, MARKERS
+from ..audit.tables import markdown_table
+from ..metrics import METRICS
+
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+# Frames: colour and line, so that they can be told apart without colours.
+_NEAR = (COLOURS[4], "-")
+_BROKEN = (COLOURS[5], (0, (2, 1)))
+
+
+class GeneratedRow(NamedTuple):
+    """
+    What one model generates: `images` `(N, H, W)` or `(N, H, W, 3)` in 0..1, and of a classifier the
+    `probabilities` `(N, C)`.
+    """
+
+    images: np.ndarray
+    probabilities: np.ndarray
+
+
+def plot_forgetting(
+    histories: Mapping[str, Sequence[Mapping[str, float]]],
+    path: str | os.PathLike,
+    target: float = 1.0,
+    x: str = "step",
+    x_label: str = "optimizer steps",
+    features: str = "",
+    title: str = "",
+) -> None:
+    """
+    Draws the share of the forgotten class and KID, over the length of the runs and over each other, into a PNG.
+
+    Args:
+        histories (`dict[str, list[dict[str, float]]]`): Title of a method -> points with `eval_forget_ratio` in
+            percent, `eval_kid` and `x`, as [`Unlearner.history`] holds them.
+        path (`str` or `os.PathLike`): The PNG to write.
+        target (`float`, defaults to 1.0): Forget ratio, in percent, that counts as forgotten.
+        x (`str`, defaults to `"step"`), x_label (`str`): The key of the points to draw over, and its name.
+        features (`str`, *optional*): What KID was measured in.
+        title (`str`, *optional*): Stands above.
+
+    Raises:
+        ValueError: There is no history, or one without a point.
+    """
+    if not histories or not all(histories.values()):
+        raise ValueError("`histories` is empty, or has a method without a point; there is no curve to draw.")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(11, 3.8), dpi=150, layout="constrained")
+    ratio_axes, kid_axes, both_axes = figure.subplots(1, 3)
+    for index, (name, points) in enumerate(histories.items()):
+        style: dict[str, Any] = {
+            "color": COLOURS[index % len(COLOURS)],
+            "marker": MARKERS[index % len(MARKERS)],
+            "markersize": 4,
+            "label": name,
+        }
+        length, ratio, kid = ([point[key] for point in points] for key in (x, "eval_forget_ratio", "eval_kid"))
+        ratio_axes.plot(length, ratio, **style)
+        kid_axes.plot(length, kid, **style)
+        both_axes.plot(ratio, kid, **style)
+    for axes in (ratio_axes, kid_axes):
+        axes.set_xlabel(x_label)
+    ratio_axes.set_ylabel("forget ratio (%)")
+    ratio_axes.axhline(target, color="#000000", linestyle=":", linewidth=1)
+    for axes in (kid_axes, both_axes):
+        axes.set_ylabel("KID (lower is better)")
+    both_axes.set_xlabel("forget ratio (%)")
+    both_axes.axvline(target, color="#000000", linestyle=":", linewidth=1)
+    both_axes.invert_xaxis()
+    for axes in (ratio_axes, kid_axes, both_axes):
+        axes.grid(alpha=0.3)
+    ratio_axes.legend(fontsize=8)
+    figure.suptitle(f"{title}\nKID in: {features}" if features else title, fontsize=9)
+    figure.savefig(path)
+
+
+def plot_generated(
+    rows: Mapping[str, GeneratedRow],
+    path: str | os.PathLike,
+    forget_class: int,
+    near: float = 0.2,
+    sure: float = 0.6,
+    title: str = "",
+) -> None:
+    """
+    Draws what models make of the same noise, a row for each and a column for each noise, into a PNG. Two kinds of
+    images are framed, with the classifier's verdict and its confidence below: those near the forgotten class (solid),
+    whose probability is at least `near`, and broken ones (dashed), of which the classifier is less than `sure`.
+
+    Args:
+        rows (`dict[str, GeneratedRow]`): Title of a model -> what it generates; all of the same length.
+        path (`str` or `os.PathLike`): The PNG to write.
+        forget_class (`int`): The class that is to be forgotten.
+        near (`float`, defaults to 0.2): Probability of the class from which an image is near it.
+        sure (`float`, defaults to 0.6): Confidence below which an image is broken.
+        title (`str`, *optional*): Stands above.
+
+    Raises:
+        ValueError: There is no row, or rows differ in length.
+    """
+    lengths = {len(row.images) for row in rows.values()}
+    if len(lengths) != 1 or not all(lengths):
+        raise ValueError(f"`rows` must hold models that have generated equally many images, got {sorted(lengths)}.")
+    from matplotlib.figure import Figure
+
+    count = lengths.pop()
+    figure = Figure(figsize=(1.2 + 0.52 * count, 0.5 + 0.72 * len(rows)), dpi=150, layout="constrained")
+    grid = figure.subplots(len(rows), count, squeeze=False)
+    for line, (name, row) in zip(grid, rows.items(), strict=True):
+        for axes, image, probabilities in zip(line, row.images, row.probabilities, strict=True):
+            axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+            axes.set_xticks([])
+            axes.set_yticks([])
+            verdict, confidence = int(probabilities.argmax()), float(probabilities.max())
+            if probabilities[forget_class] >= near:
+                _frame(axes, _NEAR)
+            elif confidence < sure:
+                _frame(axes, _BROKEN)
+            else:
+                _frame(axes, None)
+                continue
+            axes.set_xlabel(f"{verdict} {100 * confidence:.0f}%", fontsize=6, labelpad=1)
+        line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
+    explained = (
+        f"solid: class {forget_class} at {100 * near:.0f} % or more; dashed: no class at {100 * sure:.0f} %; "
+        "below: verdict and confidence"
+    )
+    figure.suptitle(f"{title}\n{explained}" if title else explained, fontsize=8)
+    figure.savefig(path)
+
+
+def _frame(axes: Axes, style: tuple[str, Any] | None) -> None:
+    for spine in axes.spines.values():
+        if style is None:
+            spine.set_visible(False)
+        else:
+            spine.set_color(style[0])
+            spine.set_linestyle(style[1])
+            spine.set_linewidth(2)
+
+
+def forgetting_table(methods: Mapping[str, Mapping[str, Any]], original: Mapping[str, float]) -> str:
+    """
+    Forget ratio and KID of every method at its end, and of the original model, in Markdown.
+
+    Args:
+        methods (`dict[str, dict]`): Title of a method -> `forget_ratio` in percent, `kid`, `kid_std`, `tried`, `steps`
+            and `seconds`.
+        original (`dict[str, float]`): `forget_ratio`, `kid` and `kid_std` of the original model.
+    """
+    ratio = METRICS["forget_ratio"]
+    rows = [
+        ["method", "tried", f"{ratio.title} (%)", METRICS["kid"].title, "steps", "seconds"],
+        ["original", "", ratio.format(original["forget_ratio"]), _kid(original), "", ""],
+    ]
+    for name, values in methods.items():
+        numbers = [
+            ratio.format(values["forget_ratio"]),
+            _kid(values),
+            str(values["steps"]),
+            f"{values['seconds']:.0f}",
+        ]
+        rows.append([name, str(values["tried"]), *numbers])
+    return markdown_table(rows)
+
+
+def _kid(values: Mapping[str, float]) -> str:
+    return f"{METRICS['kid'].format(values['kid'])} ± {values['kid_std']:.3f}"
+
+
+__all__ = ["GeneratedRow", "forgetting_table", "plot_forgetting", "plot_generated"]

@@ -1,0 +1,87 @@
+"""Everything after a run in one call: evaluate its models, and save model, record, private artifacts and results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from ..audit.charts import plot_curves
+from ..audit.private import example_results, save_private_artifacts
+from ..audit.tables import RESULT_METRICS, results_table
+from ..files import atomic_write, write_json
+from ..image_classification import evaluate_model, predict
+from ..metrics import MODELS, retraining_distance
+from ..scenarios import UnlearningSplits
+from ..trainer.unlearner import Unlearner
+
+
+def save_run(
+    unlearner: Unlearner,
+    splits: UnlearningSplits,
+    datasets: Mapping[str, Any],
+    processor: Any,
+    original: nn.Module,
+    retrained: nn.Module | None = None,
+    seconds: Mapping[str, float] | None = None,
+    title: str | None = None,
+    **facts: Any,
+) -> dict[str, Any]:
+    """
+    Evaluates the models of a finished run of an image classifier and saves everything to the output directory: the
+    model, its processor and its record; `results.json`, `results.md` and `curves.png`; and in `_private` what
+    `hf-invwnn verify` and `hf-invwnn report` need.
+
+    Args:
+        unlearner ([`Unlearner`]): The finished run.
+        splits ([`UnlearningSplits`]): Its splits.
+        datasets (`dict[str, Dataset]`): `"forget"`, `"retain"` and `"test"` as inputs of the models.
+        processor (`BaseImageProcessor`): The processor of the models.
+        original (`nn.Module`): The model before unlearning.
+        retrained (`nn.Module`, *optional*): The model trained without the forget set.
+        seconds (`dict[str, float]`, *optional*): Model name -> seconds it took.
+        title (`str`, *optional*): Title of the picture; the scenario by default.
+        facts: Other arguments of [`~Unlearner.save_record`].
+
+    Returns:
+        `dict`: The content of `results.json`: for `"original"`, `"unlearned"` and `"retrained"` the metrics of
+        [`evaluate_model`]; `history`, `stopped`, `splits` and, with a retrained model, `distance`.
+    """
+    folder = Path(str(unlearner.args.output_dir))
+    device = unlearner.args.device
+    unlearned = unlearner.accelerator.unwrap_model(unlearner.model)
+    models = {"original": original, "unlearned": unlearned} | ({} if retrained is None else {"retrained": retrained})
+    sets = {name: datasets[name] for name in ("forget", "retain", "test")}
+    results: dict[str, Any] = {
+        name: {
+            **evaluate_model(models[name].to(device), sets),
+            **({"seconds": seconds[name]} if seconds and name in seconds else {}),
+        }
+        for name in MODELS
+        if name in models
+    }
+    metrics = {name: results.get(name) for name in MODELS}
+    if retrained is not None:
+        values = ([results[name][metric] for metric in RESULT_METRICS] for name in ("unlearned", "retrained"))
+        results["distance"] = retraining_distance(*values, RESULT_METRICS)
+    results |= {"history": unlearner.history, "stopped": unlearner.stop_reason, "splits": splits.summary()}
+
+    processor.save_pretrained(folder)
+    outcomes = {name: predict(model, sets["forget"]) for name, model in models.items()}
+    save_private_artifacts(
+        folder,
+        splits,
+        {name: (model, processor) for name, model in models.items() if name != "unlearned"},
+        example_results(splits.forget_indices, outcomes),
+    )
+    unlearner.save_model()
+    unlearner.save_record(splits=splits, metrics=metrics, **facts)
+    write_json(results, folder / "results.json")
+    atomic_write(folder / "results.md", results_table(results) + "\n")
+    plot_curves(unlearner.history, folder / "curves.png", results.get("retrained"), title or splits.scenario)
+    return results
+
+
+__all__ = ["save_run"]

@@ -1,0 +1,103 @@
+"""Cards: rendered from a template, and merged into an existing card between two markers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from huggingface_hub.repocard import RepoCard
+
+
+BEGIN = "<!-- hf-invwnn:begin -->"
+END = "<!-- hf-invwnn:end -->"
+UNKNOWN_LICENSE = "unknown"
+
+
+def render(package: str, template: str, **values: Any) -> str:
+    """
+    Renders a Markdown template with Jinja; an undefined variable is an error.
+
+    Args:
+        package (`str`): The package whose `templates` folder holds the template, such as `"hf_invwnn.audit"`.
+        template (`str`): Its file name.
+        values: The variables of the template.
+    """
+    source = files(package).joinpath("templates").joinpath(template).read_text(encoding="utf-8")
+    return _environment().from_string(source).render(**values)
+
+
+def make_card(kind: type[RepoCard], data: Any, section: str) -> Any:
+    """
+    A card with one section between the two markers.
+
+    Args:
+        kind (`type[RepoCard]`): `ModelCard` or `DatasetCard`.
+        data (`CardData`): Its metadata.
+        section (`str`): Markdown.
+    """
+    title = "" if section.startswith("# ") else "\n"
+    return kind(f"---\n{data.to_yaml()}\n---\n{title}{BEGIN}\n{section.strip()}\n{END}\n")
+
+
+def merge_card(existing: str | None, card: RepoCard) -> str:
+    """
+    Text of a card whose section between the markers is the new one. Text outside the markers and other metadata of the
+    existing card are kept.
+
+    Args:
+        existing (`str`, *optional*): The card in the repository.
+        card (`RepoCard`): The new card.
+
+    Raises:
+        ValueError: The metadata of `existing` is not YAML, or only one of the two markers is in it.
+    """
+    if not existing or not existing.strip():
+        return str(card)
+    old, new_data = _parse(existing, type(card)), card.data.to_dict()
+    old_data = old.data.to_dict()
+    data = {**new_data, **old_data}
+    for name in ("model-index", "configs"):
+        if name in new_data:
+            data[name] = new_data[name]
+    data["tags"] = list(dict.fromkeys([*(old_data.get("tags") or []), *new_data["tags"]]))
+    if old_data.get("license") in (None, UNKNOWN_LICENSE):
+        data["license"] = new_data["license"]
+    text = _replace_section(old.text, card.text[card.text.index(BEGIN) : card.text.index(END) + len(END)])
+    return f"---\n{dump_yaml(data)}---\n{text if text.startswith(chr(10)) else chr(10) + text}"
+
+
+def dump_yaml(values: Mapping[str, Any]) -> str:
+    """YAML in the given order."""
+    from huggingface_hub.utils import yaml_dump
+
+    return yaml_dump(dict(values), sort_keys=False)
+
+
+def _replace_section(text: str, section: str) -> str:
+    begin, end = text.find(BEGIN), text.find(END)
+    if (begin < 0) != (end < 0) or end < begin:
+        raise ValueError(f"The existing card has only one of the markers `{BEGIN}` and `{END}`; set both or none.")
+    if begin < 0:
+        return f"{text.rstrip()}\n\n{section}\n"
+    return text[:begin] + section + text[end + len(END) :]
+
+
+def _parse(text: str, kind: type[RepoCard]) -> RepoCard:
+    from yaml import YAMLError
+
+    try:
+        return kind(text)
+    except (ValueError, YAMLError) as error:
+        raise ValueError(f"The metadata of the existing card cannot be read ({error}); correct it first.") from error
+
+
+@cache
+def _environment() -> Any:
+    from jinja2 import Environment, StrictUndefined
+
+    return Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # Markdown, not HTML
+
+
+__all__ = ["UNKNOWN_LICENSE", "dump_yaml", "make_card", "merge_card", "render"]

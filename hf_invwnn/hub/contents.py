@@ -1,0 +1,56 @@
+"""What a push uploads: a card and files. Whoever makes a thing describes it with this."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from huggingface_hub.repocard import RepoCard
+
+from .allowlist import WEIGHTS, model_files
+
+
+@dataclass(frozen=True)
+class Contents:
+    """
+    The contents of one commit.
+
+    Args:
+        card ([`RepoCard`]): The card, whose section replaces that of an existing card.
+        files (`dict[str, Path | bytes]`): Path in the repository -> a local file, or bytes.
+        repo_type (`str`, defaults to `"model"`): `"model"` or `"dataset"`.
+    """
+
+    card: RepoCard
+    files: Mapping[str, Path | bytes]
+    repo_type: str = "model"
+
+    @property
+    def components(self) -> tuple[str, ...]:
+        """The folders of a pipeline."""
+        return component_folders(self.files)
+
+
+def component_folders(names: Iterable[str]) -> tuple[str, ...]:
+    """The first parts of all paths that have more than one."""
+    return tuple(sorted({name.split("/")[0] for name in names if "/" in name}))
+
+
+def saved_model(folder: Path) -> dict[str, Path | bytes]:
+    """
+    The model or pipeline saved in a folder, as the `files` of [`Contents`].
+
+    Raises:
+        FileNotFoundError: The folder has no weights in safetensors.
+        ValueError: A file is empty.
+    """
+    names = model_files(folder)
+    if not any(name.endswith(WEIGHTS) for name in names):
+        raise FileNotFoundError(f"`{folder}` holds no weights (*{WEIGHTS}); pickled weights are never uploaded.")
+    if empty := [name for name in names if not (folder / name).stat().st_size]:
+        raise ValueError(f"`{folder}` holds empty files: {', '.join(empty)}; save the model again.")
+    return {name: folder / name for name in names}
+
+
+__all__ = ["Contents", "component_folders", "saved_model"]

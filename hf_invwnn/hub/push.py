@@ -1,0 +1,171 @@
+"""A push is one commit: all of it becomes visible at once, or nothing."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
+from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+from .allowlist import CARD_NAME, may_be_uploaded
+from .cards import merge_card
+from .contents import Contents
+from .errors import MissingTokenError, RepositoryError, translate_hub_errors
+
+
+REPOSITORY_TYPES = ("model", "dataset", "space")
+
+
+def push(
+    contents: Contents,
+    repo_id: str,
+    *,
+    private: bool | None = None,
+    revision: str | None = None,
+    token: str | None = None,
+    commit_message: str | None = None,
+    local_card: str | os.PathLike | None = None,
+) -> CommitInfo:
+    """
+    Uploads contents as one commit: all of it becomes visible, or nothing.
+
+    Files that an earlier push uploaded and that are no longer among the contents are deleted in the same commit. An
+    existing card is updated between its markers.
+
+    Args:
+        contents ([`Contents`]): The card and the files.
+        repo_id (`str`): `user/name`; created if it does not exist.
+        private (`bool`, *optional*): Create a private repository; an existing public one is then refused. The default
+            is that of the account.
+        revision (`str`, *optional*): A branch, created if it does not exist; `main` by default.
+        token (`str`, *optional*): A token with write access; by default HF_TOKEN, or that of `hf auth login`.
+        commit_message (`str`, *optional*): Message of the commit.
+        local_card (`str` or `os.PathLike`, *optional*): A card to merge into if the repository has none.
+
+    Returns:
+        [`~huggingface_hub.CommitInfo`], with the `commit_url`.
+
+    Raises:
+        PushError: The push failed; nothing of it is visible.
+    """
+    check_repo_id(repo_id)
+    token = resolve_token(token)
+    api = HfApi(token=token, endpoint=constants.ENDPOINT)
+    with translate_hub_errors(repo_id, token):
+        _refuse_other_type(api, repo_id, contents.repo_type)
+        if private:
+            _refuse_public(api, repo_id, contents.repo_type)
+        api.create_repo(repo_id, repo_type=contents.repo_type, private=private, exist_ok=True)
+        if revision is not None:
+            api.create_branch(repo_id, repo_type=contents.repo_type, branch=revision, exist_ok=True)
+        return _commit(api, repo_id, revision, contents, commit_message, local_card)
+
+
+def check_repo_id(repo_id: str) -> None:
+    """
+    Raises:
+        RepositoryError: `repo_id` does not have the form `user/name`.
+    """
+    try:
+        validate_repo_id(repo_id)
+        whole = repo_id.count("/") == 1 and all(repo_id.split("/"))
+    except HFValidationError:
+        whole = False
+    if not whole:
+        raise RepositoryError(
+            f"`{repo_id}` is not the name of a repository; it must be `user/name`, such as `ada/my-model`."
+        )
+
+
+def resolve_token(token: str | None = None) -> str:
+    """
+    The given token, or that of HF_TOKEN or `hf auth login`.
+
+    Raises:
+        MissingTokenError: No token was found.
+    """
+    resolved = token or get_token()
+    if not resolved:
+        raise MissingTokenError("There is no token to push with; log in with `hf auth login`, or set HF_TOKEN.")
+    return resolved
+
+
+def account_name(token: str) -> str:
+    """
+    Name of the account that a token belongs to.
+
+    Raises:
+        PushError: The Hub does not accept the token, or does not answer.
+    """
+    with translate_hub_errors("your account", token):
+        return str(HfApi(token=token, endpoint=constants.ENDPOINT).whoami()["name"])
+
+
+def _refuse_other_type(api: HfApi, repo_id: str, repo_type: str) -> None:
+    if _sha(api, repo_id, repo_type, None) is not None:
+        return
+    for other in REPOSITORY_TYPES:
+        if other != repo_type and _sha(api, repo_id, other, None) is not None:
+            raise RepositoryError(f"`{repo_id}` is a {other}, and this is a {repo_type}; choose another name.")
+
+
+def _refuse_public(api: HfApi, repo_id: str, repo_type: str) -> None:
+    """A push that asks for a private repository must not publish into an existing public one."""
+    if _sha(api, repo_id, repo_type, None) is not None and not api.repo_info(repo_id, repo_type=repo_type).private:
+        raise RepositoryError(
+            f"`{repo_id}` is there already, and public; make it private on the Hub first, choose another name, or do "
+            "not ask for a private one."
+        )
+
+
+def _sha(api: HfApi, repo_id: str, repo_type: str, revision: str | None) -> str | None:
+    try:
+        return api.repo_info(repo_id, repo_type=repo_type, revision=revision).sha
+    except RevisionNotFoundError:
+        return None
+    except RepositoryNotFoundError as error:
+        # The Hub answers 401 for a repository it hides, and 404 if the token is valid.
+        if error.response is not None and error.response.status_code == 401:
+            raise
+        return None
+
+
+def _commit(
+    api: HfApi,
+    repo_id: str,
+    revision: str | None,
+    contents: Contents,
+    message: str | None,
+    local_card: str | os.PathLike | None,
+) -> CommitInfo:
+    parent = _sha(api, repo_id, contents.repo_type, revision)
+    existing = set(api.list_repo_files(repo_id, repo_type=contents.repo_type, revision=parent)) if parent else set()
+    old_card = _card_text(api, repo_id, contents.repo_type, parent) if CARD_NAME in existing else _read(local_card)
+    card = merge_card(old_card, contents.card)
+    additions = [
+        CommitOperationAdd(path_in_repo=name, path_or_fileobj=content if isinstance(content, bytes) else str(content))
+        for name, content in [(CARD_NAME, card.encode()), *contents.files.items()]
+    ]
+    stale = {name for name in existing if may_be_uploaded(name, contents.components)} - {CARD_NAME, *contents.files}
+    return api.create_commit(
+        repo_id,
+        repo_type=contents.repo_type,
+        operations=[*additions, *(CommitOperationDelete(path_in_repo=name) for name in sorted(stale))],
+        commit_message=message or "Upload with hf-invwnn",
+        revision=revision,
+        parent_commit=parent,
+    )
+
+
+def _card_text(api: HfApi, repo_id: str, repo_type: str, revision: str | None) -> str:
+    path = api.hf_hub_download(repo_id, CARD_NAME, repo_type=repo_type, revision=revision)
+    return Path(path).read_text(encoding="utf-8")
+
+
+def _read(path: str | os.PathLike | None) -> str | None:
+    return Path(path).read_text(encoding="utf-8") if path is not None and Path(path).is_file() else None
+
+
+__all__ = ["account_name", "check_repo_id", "push", "resolve_token"]

@@ -1,0 +1,36 @@
+"""Unlearning methods, one file for each, and their registry."""
+
+from .base import GradientUnlearner
+from .boundary import BoundaryExpandUnlearner, BoundaryShrinkUnlearner
+from .fine_tuning import FineTuningUnlearner
+from .invwnn import InvWNNUnlearner
+from .neg_grad import NegGradUnlearner
+from .neg_grad_plus import NegGradPlusUnlearner
+from .random_label import RandomLabelUnlearner
+from .registry import METHODS, find_method, make_unlearner, method_names
+from .retrain import retrain
+from .salun import SalUnUnlearner
+from .scrub import ScrubUnlearner
+from .ssd import SSDUnlearner
+from .task_vector import TaskVectorUnlearner
+
+
+__all__ = [
+    "METHODS",
+    "BoundaryExpandUnlearner",
+    "BoundaryShrinkUnlearner",
+    "FineTuningUnlearner",
+    "GradientUnlearner",
+    "InvWNNUnlearner",
+    "NegGradPlusUnlearner",
+    "NegGradUnlearner",
+    "RandomLabelUnlearner",
+    "SSDUnlearner",
+    "SalUnUnlearner",
+    "ScrubUnlearner",
+    "TaskVectorUnlearner",
+    "find_method",
+    "make_unlearner",
+    "method_names",
+    "retrain",
+]

@@ -1,0 +1,67 @@
+"""Pairs of a retained and a forgotten example, for the methods that train on both."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from .base import GradientUnlearner
+
+
+class PairedDataset(torch.utils.data.Dataset):
+    """
+    Every example of D_r with one of D_f; an epoch is one epoch of D_r.
+
+    Args:
+        retain (`Dataset`), forget (`Dataset`): D_r and D_f; a shorter D_f is repeated.
+    """
+
+    def __init__(self, retain: Any, forget: Any) -> None:
+        self.retain, self.forget = retain, forget
+
+    def __len__(self) -> int:
+        return len(self.retain)
+
+    def __getitem__(self, index: int) -> tuple[Any, Any]:
+        return self.retain[index], self.forget[index % len(self.forget)]
+
+
+class PairedUnlearner(GradientUnlearner):
+    """
+    A method whose steps use a batch of D_r and one of D_f, `{"retain": inputs, "forget": inputs}`.
+
+    Takes and raises what [`GradientUnlearner`] does; `retain_dataset` is required.
+    """
+
+    needs_retain = True
+
+    def __init__(
+        self, model: nn.Module, args: Any, forget_dataset: Any, *rest: Any, retain_dataset: Any = None, **kwargs: Any
+    ) -> None:
+        super().__init__(model, args, forget_dataset, *rest, retain_dataset=retain_dataset, **kwargs)
+        self.train_dataset = PairedDataset(retain_dataset, forget_dataset)
+        # The Trainer removes columns that the model does not take, but not within pairs.
+        collate: Any = self._get_collator_with_removed_columns(self.data_collator, description="training")
+        self.data_collator = PairedCollator(self.data_collator, collate)
+
+    def floating_point_ops(self, inputs: dict[str, Any]) -> int:
+        return sum(super(PairedUnlearner, self).floating_point_ops(part) for part in inputs.values())
+
+
+class PairedCollator:
+    """Collates the two halves of pairs separately, and single examples (of an evaluation) as before."""
+
+    def __init__(self, single: Callable[[Any], Any], paired: Callable[[Any], Any]) -> None:
+        self.single, self.paired = single, paired
+
+    def __call__(self, examples: Sequence[Any]) -> Any:
+        if not isinstance(examples[0], tuple):
+            return self.single(examples)
+        retain, forget = zip(*examples, strict=True)
+        return {"retain": self.paired(list(retain)), "forget": self.paired(list(forget))}
+
+
+__all__ = ["PairedCollator", "PairedDataset", "PairedUnlearner"]

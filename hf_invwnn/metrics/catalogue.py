@@ -1,0 +1,139 @@
+"""Every reported metric, described once: records, cards, reports and tables read this."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+# The three models of an unlearning run, as records, files and tables name them.
+MODELS = ("original", "unlearned", "retrained")
+
+
+@dataclass(frozen=True)
+class Metric:
+    """
+    What is known of a metric before it is measured.
+
+    Args:
+        name (`str`): Key in records and result files.
+        title (`str`): Heading of a table column.
+        meaning (`str`): One line for readers of a report.
+        split (`str`): What it is measured on: `"forget"`, `"retain"`, `"test"`, or `"generated"` images.
+        unit (`str`): `"%"` for percent, `""` for a number without a unit.
+        digits (`int`): Decimal places in tables.
+        goal (`str`): `"higher"`, `"lower"`, or `"retrained"` where the value of the retrained model is the goal.
+        hub_type (`str`): Metric type in the metadata of a model card.
+    """
+
+    name: str
+    title: str
+    meaning: str
+    split: str
+    unit: str
+    digits: int
+    goal: str
+    hub_type: str
+
+    def format(self, value: float | None, sign: str = "") -> str:
+        """The value with the digits of the metric; an empty text for `None`."""
+        return "" if value is None else f"{value:{sign}.{self.digits}f}"
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            name="RA",
+            title="RA",
+            meaning="accuracy on the retained training examples",
+            split="retain",
+            unit="%",
+            digits=2,
+            goal="higher",
+            hub_type="accuracy",
+        ),
+        Metric(
+            name="UA",
+            title="UA",
+            meaning="share of the forget set no longer predicted as labelled (100 - accuracy)",
+            split="forget",
+            unit="%",
+            digits=2,
+            goal="retrained",
+            hub_type="unlearning_accuracy",
+        ),
+        Metric(
+            name="TA",
+            title="TA",
+            meaning="accuracy on examples the model never saw",
+            split="test",
+            unit="%",
+            digits=2,
+            goal="higher",
+            hub_type="accuracy",
+        ),
+        Metric(
+            name="MIA",
+            title="MIA",
+            meaning="share of the forget set that a membership attack takes for data the model never saw",
+            split="forget",
+            unit="%",
+            digits=2,
+            goal="retrained",
+            hub_type="mia",
+        ),
+        Metric(
+            name="loss_auc",
+            title="loss AUC",
+            meaning="probability that a forgotten example has a higher loss than a test example",
+            split="forget",
+            unit="",
+            digits=3,
+            goal="retrained",
+            hub_type="loss_auc",
+        ),
+        Metric(
+            name="forget_clean",
+            title="D_f, true labels",
+            meaning="accuracy on the forget set under its true labels",
+            split="forget",
+            unit="%",
+            digits=2,
+            goal="higher",
+            hub_type="accuracy",
+        ),
+        Metric(
+            name="attack_success",
+            title="attack success",
+            meaning="share of test images with the trigger that are classified as the attacker's target",
+            split="test",
+            unit="%",
+            digits=2,
+            goal="lower",
+            hub_type="accuracy",
+        ),
+        Metric(
+            name="forget_ratio",
+            title="forget ratio",
+            meaning="share of generated images that a classifier assigns to the forgotten class",
+            split="generated",
+            unit="%",
+            digits=2,
+            goal="lower",
+            hub_type="forget_ratio",
+        ),
+        Metric(
+            name="kid",
+            title="KID",
+            meaning="kernel inception distance between generated images and real images of the other classes",
+            split="generated",
+            unit="",
+            digits=3,
+            goal="lower",
+            hub_type="kid",
+        ),
+    )
+}
+
+
+__all__ = ["METRICS", "MODELS", "Metric"]

@@ -1,0 +1,206 @@
+"""`UnlearningArguments`: the settings of an unlearning run."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from transformers import SchedulerType, TrainingArguments
+from transformers.trainer_utils import HubStrategy
+
+from ..trajectory.storage import STORAGES
+from ..trajectory.trajectory import TRAJECTORY_DTYPES
+
+
+SNAPSHOT_STRATEGIES = ("epoch", "steps")
+
+
+@dataclass
+class UnlearningArguments(TrainingArguments):
+    r"""
+    [`~transformers.TrainingArguments`] for unlearning. The number of epochs or steps follows from the rewinds:
+    `num_rewinds * (warmup_intervals + num_snapshots - 1)` intervals.
+
+    Only additional arguments and changed defaults are listed here.
+
+    Args:
+        num_rewinds (`int`, defaults to 10): Maximum number of rounds, which for InvWNN are rewinds (T in the paper).
+        num_snapshots (`int`, defaults to 15): Snapshots in a trajectory (K in the paper); must be that of the
+            predictor. At least 2.
+        snapshot_strategy (`str`, defaults to `"epoch"`): The interval between two snapshots: one epoch on the forget
+            set (`"epoch"`, as in the paper) or `snapshot_steps` optimizer steps (`"steps"`).
+        snapshot_steps (`int`, defaults to 1): Optimizer steps of an interval, with `snapshot_strategy="steps"`.
+        warmup_intervals (`int`, defaults to 0): Intervals of fine-tuning before each recording (2 for ResNet in the
+            authors' code).
+        residual_scale (`float`, defaults to 0.5): Factor of the predicted residual in each rewind, in (0, 10]; 1.0 is
+            the full step of the paper. Many short rewinds harm a model less than few full ones. The defaults of this
+            and of `learning_rate` were the best of twelve pairs for the predictor in the package (see its card); for
+            `LinearPredictor` the best scale was 0.15.
+        tracked_parameters (`str`, *optional*): Regular expression, searched for in parameter names. Parameters that do
+            not match, or do not require grad, are not changed.
+        freeze_normalization (`bool`, defaults to `True`): Keep the running statistics of BatchNorm bitwise unchanged.
+        reset_optimizer (`bool`, defaults to `False`): Clear the optimizer state after each rewind.
+        trajectory_dtype (`str`, defaults to `"float32"`): `"float32"`, or `"bfloat16"` for half the memory.
+        trajectory_storage (`str`, defaults to `"cpu"`): Where snapshots are stored: `"cpu"` (pinned if the model is on
+            CUDA), `"model"` (on the device of the parameters) or `"disk"` (a memory-mapped file).
+        trajectory_folder (`str`, *optional*): Folder of that file; `_trajectory` in `output_dir` by default.
+        save_every_rewinds (`int`, defaults to 0): Save a checkpoint after every n-th rewind, when it is smallest; 0
+            saves according to `save_strategy` only.
+        target_ua (`float`, *optional*): Stop at this UA, in percent of the forget set.
+        ua_tolerance (`float`, defaults to 0.5): Tolerance of `target_ua` in points; at least one example.
+        stop_at_unseen_loss (`bool`, defaults to `False`): Stop where the loss on the forget set reaches the loss on
+            the evaluation set `"unseen"`.
+        min_utility (`float`, *optional*): Stop before `utility_metric` falls below this value.
+        utility_metric (`str`, defaults to `"eval_unseen_accuracy"`): A metric of an evaluation set.
+        max_forget_steps (`int`, *optional*): Budget of optimizer steps; a round that would exceed it is not begun.
+        max_seconds (`float`, *optional*): Budget of time; when it is used up, the last good weights are restored.
+        hub_strategy (`str`, defaults to `"end"`): The only value allowed with `push_to_hub=True`: earlier uploads would
+            still contain the forget set.
+        learning_rate (`float`, defaults to 1e-3): The default suits models trained from scratch. For a pretrained model
+            start from its fine-tuning learning rate.
+        lr_scheduler_type (`str`, defaults to `"constant"`), max_grad_norm (`float`, defaults to 0.0): As in
+            [`~transformers.TrainingArguments`]. A decaying rate or gradient clipping would space the snapshots
+            unevenly.
+
+    Raises:
+        ValueError: A value, or a combination of two, cannot work; the message names both and a value that would.
+    """
+
+    num_rewinds: int = field(default=10, metadata={"help": "Maximum number of rounds (rewinds; T)."})
+    num_snapshots: int = field(default=15, metadata={"help": "Snapshots in a trajectory (K of the predictor)."})
+    snapshot_strategy: str = field(
+        default="epoch", metadata={"help": "Interval between snapshots: 'epoch' or 'steps'."}
+    )
+    snapshot_steps: int = field(default=1, metadata={"help": "Optimizer steps of an interval, with 'steps'."})
+    warmup_intervals: int = field(default=0, metadata={"help": "Unrecorded intervals before each recording."})
+    residual_scale: float = field(default=0.5, metadata={"help": "Factor of the residual, in (0, 10]; 1: the paper."})
+    tracked_parameters: str | None = field(
+        default=None, metadata={"help": "Regular expression for the parameters to track; all trainable by default."}
+    )
+    freeze_normalization: bool = field(default=True, metadata={"help": "Keep BatchNorm statistics unchanged."})
+    reset_optimizer: bool = field(default=False, metadata={"help": "Clear the optimizer state after each rewind."})
+    trajectory_dtype: str = field(default="float32", metadata={"help": "'float32' or 'bfloat16'."})
+    trajectory_storage: str = field(
+        default="cpu", metadata={"help": "Where snapshots are stored: 'cpu', 'model', 'disk'."}
+    )
+    trajectory_folder: str | None = field(
+        default=None, metadata={"help": "Folder with 'disk'; in output_dir by default."}
+    )
+    save_every_rewinds: int = field(
+        default=0, metadata={"help": "Checkpoint after every n-th rewind; 0: save_strategy only."}
+    )
+    target_ua: float | None = field(default=None, metadata={"help": "Stop at this UA (percent of the forget set)."})
+    ua_tolerance: float = field(default=0.5, metadata={"help": "Tolerance of target_ua, in points."})
+    stop_at_unseen_loss: bool = field(
+        default=False, metadata={"help": "Stop where the forget loss reaches the loss on the 'unseen' set."}
+    )
+    min_utility: float | None = field(default=None, metadata={"help": "Stop before utility_metric falls below."})
+    utility_metric: str = field(default="eval_unseen_accuracy", metadata={"help": "Metric of min_utility."})
+    max_forget_steps: int | None = field(default=None, metadata={"help": "Budget of optimizer steps."})
+    max_seconds: float | None = field(default=None, metadata={"help": "Budget of seconds."})
+
+    learning_rate: float = field(default=1e-3, metadata={"help": "The initial learning rate."})
+    lr_scheduler_type: SchedulerType | str = field(
+        default="constant", metadata={"help": "The learning rate scheduler type to use."}
+    )
+    max_grad_norm: float = field(default=0.0, metadata={"help": "Max gradient norm; 0 does not clip."})
+    hub_strategy: HubStrategy | str = field(
+        default="end", metadata={"help": "With push_to_hub, only 'end': earlier uploads would contain D_f."}
+    )
+
+    def __post_init__(self) -> None:
+        self._check_rewinding()
+        self._check_stopping()
+        self._derive_length()
+        super().__post_init__()
+        if self.load_best_model_at_end:
+            raise ValueError(
+                "`load_best_model_at_end` must stay False, got True: stopping rules choose the point to end at "
+                "(`target_ua`, `stop_at_unseen_loss`, `min_utility`)."
+            )
+        if self.push_to_hub and self.hub_strategy != HubStrategy.END:
+            raise ValueError(
+                f"`hub_strategy` must be 'end', got '{HubStrategy(self.hub_strategy).value}': a checkpoint holds the "
+                "trajectory and a model that was just fine-tuned on the forget set."
+            )
+
+    @property
+    def intervals_per_rewind(self) -> int:
+        """Intervals of fine-tuning in one round, including the unrecorded ones."""
+        return self.warmup_intervals + self.num_snapshots - 1
+
+    @property
+    def trajectory_path(self) -> Path:
+        """Folder of the files that exist only during a run."""
+        return Path(self.trajectory_folder or Path(str(self.output_dir)) / "_trajectory")
+
+    def _check_rewinding(self) -> None:
+        for name, least in (
+            ("num_rewinds", 1),
+            ("num_snapshots", 2),
+            ("snapshot_steps", 1),
+            ("warmup_intervals", 0),
+            ("save_every_rewinds", 0),
+        ):
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
+                raise ValueError(f"`{name}` must be a whole number of at least {least}, got {getattr(self, name)}.")
+        if not 0 < self.residual_scale <= 10:
+            raise ValueError(
+                f"`residual_scale` must lie in (0, 10], got {self.residual_scale}; 1.0 is the full step of the paper."
+            )
+        for name, choices in (
+            ("snapshot_strategy", SNAPSHOT_STRATEGIES),
+            ("trajectory_dtype", tuple(TRAJECTORY_DTYPES)),
+            ("trajectory_storage", STORAGES),
+        ):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"`{name}` must be one of {choices}, got {getattr(self, name)!r}.")
+
+    def _check_stopping(self) -> None:
+        if self.target_ua is not None and not 0 <= self.target_ua <= 100:
+            raise ValueError(f"`target_ua` is in percent and must lie in 0..100, got {self.target_ua}.")
+        if not self.ua_tolerance > 0:
+            raise ValueError(f"`ua_tolerance` must be positive (points of UA), got {self.ua_tolerance}.")
+        if self.min_utility is not None and not math.isfinite(self.min_utility):
+            raise ValueError(f"`min_utility` must be a finite number, got {self.min_utility}.")
+        if not self.utility_metric.startswith("eval_") or self.utility_metric.count("_") < 2:
+            raise ValueError(
+                f"`utility_metric` must be named like 'eval_unseen_accuracy' (set and metric), got "
+                f"{self.utility_metric!r}."
+            )
+        for name in ("max_forget_steps", "max_seconds"):
+            value = getattr(self, name)
+            if value is not None and value <= 0:
+                raise ValueError(f"`{name}` must be positive, or None for no limit, got {value}.")
+
+    def _derive_length(self) -> None:
+        """Derives epochs or steps from the rounds, so that progress bars and schedulers know them."""
+        intervals = self.num_rewinds * self.intervals_per_rewind
+        if self.snapshot_strategy == "epoch":
+            epochs, steps = float(intervals), -1
+        else:
+            epochs, steps = 3.0, intervals * self.snapshot_steps
+        for name, value, derived, default in (
+            ("num_train_epochs", self.num_train_epochs, epochs, 3.0),
+            ("max_steps", self.max_steps, steps, -1),
+        ):
+            if value not in (derived, default):
+                raise ValueError(
+                    f"`{name}` follows from `num_rewinds`, `num_snapshots`, `warmup_intervals` and "
+                    f"`snapshot_strategy` ({derived:g} here), got {value}; set those, or `max_forget_steps`."
+                )
+        self.num_train_epochs, self.max_steps = epochs, steps
+
+
+# Arguments of a Trainer that reports to its caller only.
+QUIET: dict[str, Any] = {
+    "save_strategy": "no",
+    "logging_strategy": "no",
+    "report_to": "none",
+    "disable_tqdm": True,
+    "dataloader_pin_memory": False,
+}
+
+__all__ = ["QUIET", "UnlearningArguments"]

@@ -1,0 +1,236 @@
+"""The schedule of an unlearning run: rounds, measurements, stopping rules. A function of the step, so that it resumes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import torch
+from accelerate.utils import broadcast, extract_model_from_parallel
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.utils import logging
+
+from ..errors import NonFiniteLossError, NonFiniteWeightsError
+from ..metrics.unlearning_accuracy import ua
+from ..trajectory.snapshot import Snapshot
+from .state import RunState
+from .stopping import Crossing, StoppingRule, find_crossing
+
+
+if TYPE_CHECKING:
+    from .unlearner import Unlearner
+
+
+logger = logging.get_logger(__name__)
+
+# Suffixes of the metrics that the history keeps.
+_KEPT_METRICS = ("_loss", "_accuracy", "_ratio", "_kid")
+
+
+class UnlearningCallback(TrainerCallback):
+    r"""
+    Forwards the events of the Trainer to the hooks of an [`Unlearner`], and decides after every round. A round is
+    `intervals_per_rewind` intervals of steps:
+
+        on_round_begin      before the first step of a round
+        on_interval_end     after every interval but the last
+        update_weights      after the last step
+        measure             UA, losses, accuracies; a stopping rule that is passed ends the run between two rounds
+        on_round_end        after the round was kept
+
+    Args:
+        unlearner ([`Unlearner`]): The run.
+        rules (`Sequence[StoppingRule]`): Each of them can end the run.
+    """
+
+    def __init__(self, unlearner: Unlearner, rules: Sequence[StoppingRule]) -> None:
+        self.unlearner = unlearner
+        self.rules = list(rules)
+        self.steps_per_interval = 1
+        # The checkpoint to resume from; set before `train()`, and then loaded instead of measuring the start.
+        self.resume_from: str | None = None
+
+    @property
+    def run(self) -> RunState:
+        return self.unlearner.run_state
+
+    # ---- Events of the Trainer ----
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        unlearner, arguments = self.unlearner, self.unlearner.args
+        intervals = arguments.num_rewinds * arguments.intervals_per_rewind
+        self.steps_per_interval = max(1, state.max_steps // intervals)
+        unlearner.run_state = RunState()
+        unlearner.tracked.bind(extract_model_from_parallel(kwargs["model"], keep_torch_compile=False))
+        unlearner.last_good.storage = arguments.trajectory_storage
+        unlearner.prepare_run()
+        if self.resume_from is not None:
+            unlearner.load_run(self.resume_from)
+            return
+        unlearner.on_round_end()
+        unlearner.last_good.mark()
+        metrics = unlearner.measure_round()
+        self._append_to_history(state, metrics)
+        if reached := [rule for rule in self.rules if rule.excess(metrics) >= 0]:
+            self._stop(control, f"{reached[0]} holds before the first round; the model is unchanged")
+        elif not self._is_affordable(state):
+            self._stop(control, "the budget does not suffice for the first round; the model is unchanged")
+        else:
+            unlearner.on_round_begin()
+
+    def on_step_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        # The engine of DeepSpeed steps within `backward`, before `on_pre_optimizer_step`.
+        if getattr(args, "deepspeed_plugin", None) is not None:
+            self.unlearner.before_optimizer_step()
+
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.unlearner.before_optimizer_step()
+
+    def on_optimizer_step(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.unlearner.after_optimizer_step(kwargs["optimizer"])
+
+    def on_step_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        arguments = self.unlearner.args
+        self.unlearner.weights_at_entry = None
+        if self.run.stop_reason is not None:
+            # The Trainer takes one step before it checks whether to stop; `on_train_end` undoes it.
+            control.should_training_stop = True
+            return
+        if state.global_step % self.steps_per_interval:
+            return
+        interval = (state.global_step // self.steps_per_interval) % arguments.intervals_per_rewind
+        try:
+            if interval == 0:
+                self._finish_round(state, control, kwargs.get("optimizer"))
+            else:
+                self.unlearner.on_interval_end(interval)
+        except (NonFiniteWeightsError, NonFiniteLossError) as error:
+            self._undo_round(control, error)
+        if self.run.stop_reason is None and arguments.max_seconds and self._agreed_seconds() > arguments.max_seconds:
+            self._stop(control, f"the budget of {arguments.max_seconds:g} seconds is used up")
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        self.unlearner.last_good.restore()
+        if self.run.stop_reason is None:
+            done = self.run.rounds == self.unlearner.args.num_rewinds
+            self.run.stop_reason = f"all {self.run.rounds} rounds are done" if done else "another callback ended it"
+        logger.info(f"Unlearning ended after {self.run.rounds} rounds: {self.run.stop_reason}.")
+
+    # ---- One round ----
+
+    def _finish_round(
+        self, state: TrainerState, control: TrainerControl, optimizer: torch.optim.Optimizer | None
+    ) -> None:
+        unlearner = self.unlearner
+        unlearner.update_weights()
+        unlearner.last_good.sync_copies()
+        metrics = unlearner.measure_round()
+        _check_finite(metrics)
+        self.run.rounds += 1
+        self._apply_stopping_rules(state, control, metrics)
+        unlearner.last_good.mark()
+        unlearner.on_round_end()
+        if self.run.stop_reason is None:
+            self._begin_next_round(state, control, optimizer)
+
+    def _begin_next_round(
+        self, state: TrainerState, control: TrainerControl, optimizer: torch.optim.Optimizer | None
+    ) -> None:
+        arguments = self.unlearner.args
+        if not self._is_affordable(state):
+            self._stop(control, f"the budget of {arguments.max_forget_steps} steps does not suffice for another round")
+            return
+        if arguments.reset_optimizer and optimizer is not None:
+            optimizer.state.clear()
+        self.unlearner.on_round_begin()
+        if arguments.save_every_rewinds and self.run.rounds % arguments.save_every_rewinds == 0:
+            control.should_save = True
+
+    def _undo_round(self, control: TrainerControl, error: ArithmeticError) -> None:
+        self.unlearner.last_good.restore()
+        message = f"round {self.run.rounds + 1} was undone, {error}; the weights are those before it"
+        logger.warning(f"{message}. A smaller `learning_rate` (or `residual_scale`) may help.")
+        self._stop(control, message)
+
+    def _is_affordable(self, state: TrainerState) -> bool:
+        arguments = self.unlearner.args
+        steps = arguments.intervals_per_rewind * self.steps_per_interval
+        return arguments.max_forget_steps is None or state.global_step + steps <= arguments.max_forget_steps
+
+    # ---- Stopping ----
+
+    def _apply_stopping_rules(self, state: TrainerState, control: TrainerControl, metrics: dict[str, float]) -> None:
+        """Stops if a rule is passed, after returning to the point of the segment where the first of them was reached."""
+        excesses = [(rule, rule.excess(metrics)) for rule in self.rules]
+        passed = [(rule, excess) for rule, excess in excesses if not excess < 0]
+        if not passed:
+            self._append_to_history(state, metrics)
+            return
+        last_good, number = self.unlearner.last_good, self.run.rounds
+        end = last_good.copy("end")
+        crossings = [(self._search(rule, excess, end), rule) for rule, excess in passed]
+        crossing, rule = min(crossings, key=lambda pair: pair[0].fraction)
+        last_good.go_to(end, crossing.fraction)
+        if crossing.fraction < 1:
+            metrics = self.unlearner.measure_round()
+        self._append_to_history(state, metrics, fraction=crossing.fraction)
+        if crossing.fraction == 0:
+            self._stop(control, f"no point of round {number} satisfies {rule}; the weights are those before it")
+            return
+        if abs(crossing.excess) > rule.tolerance:
+            logger.warning(
+                f"{rule} could be met only to {crossing.excess:+.3g} between rounds {number - 1} and {number}: the "
+                "metric jumps there."
+            )
+        where = "" if crossing.fraction == 1 else f", {crossing.fraction:.3f} of the way"
+        self._stop(control, f"{rule} is met by round {number}{where}")
+
+    def _search(self, rule: StoppingRule, excess_at_end: float, end: Snapshot) -> Crossing:
+        def excess_at(fraction: float) -> float:
+            self.unlearner.last_good.go_to(end, fraction)
+            try:
+                return rule.excess(self.unlearner.measure(rule.splits))
+            except NonFiniteWeightsError:  # an evaluator's; elsewhere it undoes the round
+                return math.nan
+
+        return find_crossing(excess_at, excess_at_end, rule.tolerance, rule.must_not_exceed)
+
+    def _stop(self, control: TrainerControl, reason: str) -> None:
+        self.run.stop_reason = reason
+        control.should_training_stop = True
+
+    # ---- Bookkeeping ----
+
+    def _append_to_history(self, state: TrainerState, metrics: Mapping[str, float], fraction: float = 1.0) -> None:
+        run = self.run
+        point = {"round": run.rounds, "fraction": fraction, "step": state.global_step, "seconds": run.seconds()}
+        if "eval_forget_accuracy" in metrics:
+            point["ua"] = ua(metrics)
+        run.history.append({**point, **{k: v for k, v in metrics.items() if k.endswith(_KEPT_METRICS)}})
+        self.unlearner.log_point({name: value for name, value in point.items() if name in ("round", "ua", "seconds")})
+
+    def _agreed_seconds(self) -> float:
+        """The clock of the first rank, so that all ranks stop at the same step."""
+        return float(broadcast(torch.tensor(self.run.seconds(), device=self.unlearner.args.device)))
+
+
+def _check_finite(metrics: Mapping[str, float]) -> None:
+    for name, value in metrics.items():
+        if name.endswith("_loss") and not math.isfinite(value):
+            raise NonFiniteLossError(f"`{name}` became {value}")
+
+
+__all__ = ["UnlearningCallback"]

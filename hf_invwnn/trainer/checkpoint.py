@@ -1,0 +1,213 @@
+"""Checkpoints of an unlearning run: where they are written, what they hold, and how a run is resumed from one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints, sort_checkpoints
+from transformers.utils import logging
+
+from ..errors import CheckpointMismatchError, CorruptCheckpointError
+from ..trajectory.sharding import any_process
+from .checkpoint_files import (
+    CURRENT,
+    INCOMPLETE,
+    LAST_GOOD,
+    METHOD,
+    STATE_VERSION,
+    check_checkpoint,
+    load_state,
+    load_tensors,
+    publish,
+    save_state,
+    save_tensors,
+    write_manifest,
+)
+from .state import RunState
+
+
+if TYPE_CHECKING:
+    from .unlearner import Unlearner
+
+
+logger = logging.get_logger(__name__)
+
+
+@contextmanager
+def atomic_checkpoint(unlearner: Unlearner, run_dir: Path) -> Iterator[Path]:
+    """
+    Yields the folder to write a checkpoint to, and renames it to its final name when all processes have written.
+
+    Args:
+        unlearner ([`Unlearner`]): The run.
+        run_dir (`Path`): The folder of all checkpoints.
+    """
+    name = f"{PREFIX_CHECKPOINT_DIR}-{unlearner.state.global_step}"
+    incomplete, writes = run_dir / INCOMPLETE, unlearner.args.should_save
+    if writes:
+        shutil.rmtree(incomplete, ignore_errors=True)
+    unlearner.accelerator.wait_for_everyone()
+    yield incomplete
+    unlearner.accelerator.wait_for_everyone()
+    if writes:
+        write_manifest(incomplete / name)
+        publish(incomplete / name, run_dir / name)
+        shutil.rmtree(incomplete, ignore_errors=True)
+        rotate_checkpoints(str(run_dir), unlearner.args.save_total_limit, use_mtime=True)
+    unlearner.accelerator.wait_for_everyone()
+
+
+def find_checkpoint(unlearner: Unlearner, resume_from_checkpoint: str | bool | None) -> str | None:
+    """
+    The checked checkpoint to resume from; with `True` the newest intact one in the output directory.
+
+    Raises:
+        ValueError: The output directory has no checkpoint.
+        CorruptCheckpointError: No checkpoint is intact, or the named one is not.
+    """
+    if not resume_from_checkpoint:
+        return None
+    if resume_from_checkpoint is not True:
+        _check_on_all_processes(unlearner, str(resume_from_checkpoint))
+        return str(resume_from_checkpoint)
+    folders = sort_checkpoints(str(unlearner.args.output_dir))
+    if not folders:
+        raise ValueError(f"`resume_from_checkpoint`: there is no checkpoint in `{unlearner.args.output_dir}`.")
+    for folder in reversed(folders):
+        try:
+            _check_on_all_processes(unlearner, folder)
+            return folder
+        except CheckpointMismatchError:
+            raise
+        except CorruptCheckpointError as error:
+            if folder == folders[0]:
+                raise
+            logger.warning(f"{error} The checkpoint before it is used.")
+    return None
+
+
+def save_run(unlearner: Unlearner, folder: str | os.PathLike) -> None:
+    """
+    Writes the tensors of this process and, on the first process, the state that all processes share.
+
+    Args:
+        unlearner ([`Unlearner`]): The run.
+        folder (`str` or `os.PathLike`): The checkpoint.
+    """
+    last_good, tracked = unlearner.last_good, unlearner.tracked
+    assert last_good.snapshot is not None
+    shards = tracked.shards
+    method_tensors, method_count = unlearner.method_state()
+    tensors = {f"{METHOD}{name}": value for name, value in method_tensors.items()}
+    tensors |= {f"{CURRENT}{name}": value for name, value in tracked.local_tensors().items()}
+    good = {**last_good.snapshot.values, **last_good.buffers}
+    tensors |= {f"{LAST_GOOD}{name}": value for name, value in good.items()}
+    save_tensors(folder, tensors, shards.rank, shards.world)
+    if shards.rank == 0:
+        save_state(
+            folder,
+            {
+                "format_version": STATE_VERSION,
+                "schedule": schedule(unlearner),
+                "fingerprint": unlearner.cached_fingerprint(),
+                "world": shards.world,
+                "layout": shards.layout,
+                "tracked": list(tracked.parameters),
+                "method_count": method_count,
+                "run": unlearner.run_state.to_dict(),
+            },
+        )
+
+
+@torch.no_grad()
+def load_run(unlearner: Unlearner, folder: str | os.PathLike) -> None:
+    """
+    Continues a run where [`save_run`] wrote it.
+
+    Args:
+        unlearner ([`Unlearner`]): A run with the same arguments, model and data.
+        folder (`str` or `os.PathLike`): The checkpoint.
+
+    Raises:
+        CheckpointMismatchError: The checkpoint belongs to another run; the message names the difference.
+    """
+    state, shards = load_state(folder), unlearner.tracked.shards
+    layout = "layout of the weights"
+    saved = {**state["schedule"], **state["fingerprint"], layout: state["layout"]}
+    current = {**schedule(unlearner), **unlearner.cached_fingerprint(), layout: shards.layout}
+    for name, value in current.items():
+        if saved.get(name) != value:
+            raise CheckpointMismatchError(
+                f"it was saved with `{name}` = {_shorten(saved.get(name))}, but this run has {_shorten(value)}"
+            )
+    tensors = load_tensors(folder, shards.rank, shards.world)
+    method_tensors, current_weights, good_weights = (
+        {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+        for prefix in (METHOD, CURRENT, LAST_GOOD)
+    )
+    targets = unlearner.tracked.local_tensors()
+    for values in (good_weights, current_weights):
+        _check_same_tensors(folder, targets, values)
+    unlearner.load_method_state(method_tensors, state["method_count"])
+    # The Trainer has loaded model.safetensors, but skips without an error what `save_pretrained` stores under another
+    # name (the layers of a ViT, transformers issue 43701). So tracked weights are loaded from a file of our own.
+    for values in (good_weights, current_weights):
+        for name, target in targets.items():
+            target.copy_(values[name])
+        if values is good_weights:
+            unlearner.last_good.mark()
+    shards.all_gather()
+    unlearner.last_good.sync_copies()
+    unlearner.run_state = RunState.from_dict(state["run"])
+
+
+def schedule(unlearner: Unlearner) -> dict[str, int]:
+    """The settings that determine which step belongs to which round; they must not change within a run."""
+    return {
+        "num_snapshots": unlearner.args.num_snapshots,
+        "warmup_intervals": unlearner.args.warmup_intervals,
+        "steps_per_interval": unlearner.unlearning.steps_per_interval,
+    }
+
+
+def _check_on_all_processes(unlearner: Unlearner, folder: str) -> None:
+    """Every process checks its own files; all processes use or refuse the checkpoint together."""
+    problem: CorruptCheckpointError | None = None
+    args = unlearner.args
+    try:
+        check_checkpoint(folder, args.process_index, args.world_size, unlearner.tracked.parameters)
+    except CorruptCheckpointError as error:
+        problem = error
+    if any_process(problem is not None, args.device):
+        raise problem or CorruptCheckpointError(f"`{folder}` is damaged on another process; see its message.")
+
+
+def _check_same_tensors(
+    folder: str | os.PathLike, targets: Mapping[str, torch.Tensor], saved: Mapping[str, torch.Tensor]
+) -> None:
+    if saved.keys() != targets.keys():
+        differing = ", ".join(sorted(saved.keys() ^ targets.keys())[:3])
+        raise CheckpointMismatchError(
+            f"`{Path(folder)}` holds other parameters than this run tracks ({differing}); the model and "
+            "`tracked_parameters` must be those it was saved with."
+        )
+    for name, value in saved.items():
+        if value.shape != targets[name].shape:
+            raise CheckpointMismatchError(
+                f"`{Path(folder)}` has the shape {tuple(value.shape)} for `{name}`, the model "
+                f"{tuple(targets[name].shape)}."
+            )
+
+
+def _shorten(value: Any) -> Any:
+    """The first characters of a hash; other values as they are."""
+    return f"{value[:12]}..." if isinstance(value, str) and len(value) == 64 else value
+
+
+__all__ = ["atomic_checkpoint", "find_checkpoint", "load_run", "save_run", "schedule"]

@@ -1,0 +1,109 @@
+"""Hashes of what must not change between the parts of a run: forget set, predictor, frozen parameters."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator, Mapping, Sized
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from torch.distributed.tensor import DTensor
+
+
+# Settings that say where a predictor was loaded from, on which its predictions do not depend.
+_NOT_SETTINGS = ("_name_or_path", "transformers_version", "architectures", "dtype")
+# Types of attributes that identify a custom predictor; the `repr` of others holds a memory address.
+_HASHED = (str, int, float, dict, list, tuple, np.ndarray, torch.Tensor)
+
+
+def predictor_hash(predictor: Any) -> str:
+    """SHA-256 of a predictor: of its weights and configuration, or of the attributes of a custom one."""
+    digest = hashlib.sha256(type(predictor).__name__.encode())
+    network = predictor
+    if isinstance(network, torch.nn.Module):
+        config: Any = getattr(network, "config", None)
+        settings = {} if config is None else config.to_dict()
+        digest.update(str(sorted(item for item in settings.items() if item[0] not in _NOT_SETTINGS)).encode())
+        for name, value in network.state_dict().items():
+            digest.update(name.encode())
+            _update(digest, value)
+    else:
+        _update(digest, {name: value for name, value in vars(network).items() if isinstance(value, _HASHED)})
+    return digest.hexdigest()
+
+
+def dataset_hash(dataset: Any) -> str | None:
+    """
+    SHA-256 of the examples of a data set, in their order; `None` for one without a length.
+
+    A [`~datasets.Dataset`] is hashed as stored. Of another data set every example is read, with seeded generators so
+    that a random augmentation gives the same each time; the state of the generators is restored.
+    """
+    if not isinstance(dataset, Sized):
+        return None
+    digest = hashlib.sha256(str(len(dataset)).encode())
+    if isinstance(dataset, Dataset):
+        for batch in dataset.with_format("arrow").iter(batch_size=1000):
+            _update(digest, batch.to_pylist())
+        return digest.hexdigest()
+    with _seeded():
+        for index in range(len(dataset)):
+            _update(digest, dataset[index])  # type: ignore[index]
+    return digest.hexdigest()
+
+
+def frozen_hash(model: torch.nn.Module, tracked: Mapping[str, Any]) -> str:
+    """
+    SHA-256 of the parameters that a run does not change, such as a base model under an adapter. With sharded
+    parameters this is a collective operation, and returns the same on all processes.
+    """
+    digest = hashlib.sha256()
+    for name, parameter in model.named_parameters():
+        if name not in tracked:
+            digest.update(name.encode())
+            _update(digest, parameter.full_tensor() if isinstance(parameter, DTensor) else parameter)
+    return digest.hexdigest()
+
+
+def _update(digest: Any, value: Any) -> None:
+    """Adds a value of any common type to a hash; different values add different bytes."""
+    if isinstance(value, torch.Tensor):
+        value = value.detach().cpu().contiguous()
+        digest.update(f"{value.dtype}{tuple(value.shape)}".encode())
+        digest.update(value.flatten().view(torch.uint8).numpy().tobytes() if value.numel() else b"")
+    elif isinstance(value, np.ndarray):
+        digest.update(f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
+    elif isinstance(value, Mapping):
+        for name in sorted(value, key=str):
+            digest.update(f"{name}:".encode())
+            _update(digest, value[name])
+    elif isinstance(value, (list, tuple)):
+        digest.update(f"[{len(value)}".encode())
+        for item in value:
+            _update(digest, item)
+    elif hasattr(value, "tobytes"):
+        digest.update(f"{getattr(value, 'size', '')}{getattr(value, 'mode', '')}".encode() + value.tobytes())
+    else:
+        digest.update(f"{type(value).__name__}:{value!r};".encode())
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Seeds the generators that augmentations draw from, and restores their state afterwards."""
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        random.seed(0)
+        np.random.seed(0)
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)
+
+
+__all__ = ["dataset_hash", "frozen_hash", "predictor_hash"]

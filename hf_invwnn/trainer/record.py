@@ -1,0 +1,93 @@
+"""The record of an unlearning run, made from the unlearner."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Sized
+from typing import TYPE_CHECKING, Any
+
+from ..audit.record import make_record
+from ..files import sha256_of_files
+from ..hub.allowlist import model_files
+from .fingerprint import predictor_hash
+
+
+if TYPE_CHECKING:
+    from .unlearner import Unlearner
+
+
+def record_of(unlearner: Unlearner, folder: str, facts: Mapping[str, Any]) -> dict[str, Any]:
+    """
+    The record of a finished run.
+
+    Args:
+        unlearner ([`Unlearner`]): The run.
+        folder (`str`): The folder of the saved model.
+        facts (`dict`): What the run does not know itself: `splits`, `metrics`, `oracle_used`, `base_model`, `datasets`
+            and `license`; all optional.
+    """
+    run, rules = unlearner.run_state, unlearner.unlearning.rules
+    splits = facts.get("splits")
+    summary = splits.summary() if splits is not None else {}
+    sets = unlearner.eval_dataset if isinstance(unlearner.eval_dataset, dict) else {}
+    counts = {name: len(dataset) for name, dataset in sets.items() if isinstance(dataset, Sized)}
+    # The rules of the package, except a target UA, use no retrained model.
+    no_oracle = unlearner.args.target_ua is None and all(
+        type(rule).__module__.startswith("hf_invwnn.") for rule in rules
+    )
+    last = run.history[-1] if run.history else {}
+    return make_record(
+        method=unlearner.title or type(unlearner).__name__,
+        arguments=unlearner.args.to_dict(),
+        forget={
+            "count": summary.get("counts", counts).get("forget"),
+            **{key: summary.get(key) for key in ("sha256", "scenario", "seed")},
+        },
+        counts={**counts, **summary.get("counts", {})},
+        predictor=describe_predictor(getattr(unlearner, "predictor", None)),
+        stopping={
+            "rules": [str(rule) for rule in rules],
+            "reason": run.stop_reason,
+            "oracle_used": facts.get("oracle_used", False if no_oracle else None),
+        },
+        metrics=facts.get("metrics") or metrics_of(run.history),
+        cost={
+            "forget_steps": int(last.get("step", 0)),
+            "rounds": run.rounds,
+            "seconds": float(last.get("seconds", 0.0)),
+        },
+        history=run.history,
+        model={key: facts.get(key) for key in ("base_model", "datasets", "license")},
+        files=sha256_of_files(folder, model_files(folder)),
+    )
+
+
+def describe_predictor(predictor: Any) -> dict[str, Any] | None:
+    """Name, configuration and SHA-256 of a predictor; `None` without one."""
+    if predictor is None:
+        return None
+    config = getattr(predictor, "config", None)
+    settings = {"scale": predictor.scale} if hasattr(predictor, "scale") else None
+    return {
+        "name": type(predictor).__name__,
+        "config": config.to_diff_dict() if hasattr(config, "to_diff_dict") else settings,
+        "sha256": predictor_hash(predictor),
+    }
+
+
+def metrics_of(history: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float] | None]:
+    """Metrics of the original and the unlearned model from the first and the last point of a history."""
+    if not history:
+        return {}
+    unseen = "test" if "eval_test_accuracy" in history[0] else "unseen"
+    keys = {"TA": f"eval_{unseen}_accuracy", "RA": "eval_retain_accuracy"}
+
+    def metrics(point: Mapping[str, float]) -> dict[str, float]:
+        values = {"UA": point["ua"]} if "ua" in point else {}
+        values |= {name: 100 * point[key] for name, key in keys.items() if key in point}
+        values |= {name: point[f"eval_{name}"] for name in ("forget_ratio", "kid") if f"eval_{name}" in point}
+        return values | {name: value for name, value in point.items() if name.endswith("_loss")}
+
+    return {"original": metrics(history[0]), "unlearned": metrics(history[-1]), "retrained": None}
+
+
+__all__ = ["describe_predictor", "metrics_of", "record_of"]

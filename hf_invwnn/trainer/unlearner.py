@@ -1,0 +1,446 @@
+"""`Unlearner`: a `Trainer` whose `train()` ends where enough is forgotten. Every method is a subclass of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import torch
+from accelerate.utils import broadcast_object_list
+from torch import nn
+from transformers import PreTrainedModel, Trainer
+from transformers.trainer_utils import TrainOutput
+from transformers.utils import is_peft_available
+
+from ..audit.publish import run_contents
+from ..audit.record import write_record
+from ..hub.push import account_name, check_repo_id, push, resolve_token
+from ..trajectory.freezing import frozen_parameters, frozen_statistics
+from ..trajectory.sharding import reshard
+from ..trajectory.snapshot import Snapshot
+from ..trajectory.tracking import TrackedParameters, select_parameters
+from . import checkpoint
+from .accuracy import classification_accuracy, most_likely_class
+from .arguments import UnlearningArguments
+from .callback import UnlearningCallback
+from .checks import check_datasets, check_distribution, check_output_dir, check_rules, evaluation_sets
+from .fingerprint import dataset_hash, frozen_hash
+from .guard import copy_of_everything, good_weights_on_exit
+from .last_good import LastGoodWeights
+from .record import record_of
+from .state import RunState
+from .stopping import StoppingRule, rules_from
+
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitInfo
+
+    from ..scenarios import UnlearningSplits
+
+
+class Unlearner(Trainer):
+    r"""
+    A `Trainer` that measures after every round, stops by rules, and returns to the last good weights. As it is, it
+    fine-tunes; a method overrides `compute_loss` or the hooks below.
+
+    Args:
+        model (`PreTrainedModel` or `nn.Module`): The trained model; changed in place by `train()`. A module may have a
+            `label_names` attribute (an empty one means that it returns a loss without labels) and a `save_pretrained`.
+        args ([`UnlearningArguments`]): Length of the rounds, and when to stop.
+        forget_dataset (`datasets.Dataset` or sized `torch.utils.data.Dataset`): D_f, as in training. An unsized one
+            works with `snapshot_strategy="steps"`.
+        eval_dataset (`Dataset` or `dict[str, Dataset]`, *optional*): Evaluated after every round, in addition to the
+            forget set. A single data set is called `"unseen"`: examples that the model was not trained on.
+        forget_eval_dataset (`Dataset`, *optional*): D_f with test-time transforms; `forget_dataset` by default.
+        stopping_rules (`Sequence[StoppingRule]`, *optional*): Custom rules, in addition to those of the arguments.
+        evaluators (`Sequence[Callable]`, *optional*): Called with the model after every round; each returns a
+            `dict[str, float]` of further metrics. One that raises [`NonFiniteWeightsError`] undoes the round.
+        evaluate_others (`Callable`, *optional*): Called with the metrics of the forget set; if it returns `False`, the
+            other evaluation sets are skipped in this round.
+        train_dataset (`Dataset`, *optional*): Dataset for the optimizer steps, if it differs from `forget_dataset`.
+        trainer_kwargs: Other arguments of [`~transformers.Trainer`]: `data_collator`, `processing_class`,
+            `compute_loss_func`, `compute_metrics` (must return `"accuracy"` if UA is needed), `callbacks`, ...
+
+    Attributes:
+        history (`list[dict[str, float]]`): The measured points, the starting point first: round, step, seconds, UA,
+            and the losses and accuracies of every evaluation set.
+        stop_reason (`str`): Why the last `train()` ended.
+        tracked ([`TrackedParameters`]), last_good ([`LastGoodWeights`]), run_state ([`RunState`]): The state of a run.
+
+    Raises:
+        ValueError, TypeError: An argument cannot work; the message names it. The model is unchanged.
+    """
+
+    args: UnlearningArguments
+    hub_model_id: Any
+    # What tables and records call the method; the name of the class by default.
+    title: ClassVar[str] = ""
+    # Whether the method needs class labels, trains on D_r, records trajectories, needs whole tensors (no FSDP).
+    needs_labels: ClassVar[bool] = False
+    needs_retain: ClassVar[bool] = False
+    records_trajectory: ClassVar[bool] = False
+    needs_whole_weights: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        model: nn.Module,
+        args: UnlearningArguments,
+        forget_dataset: Any,
+        eval_dataset: Any = None,
+        forget_eval_dataset: Any = None,
+        *,
+        stopping_rules: Sequence[StoppingRule] = (),
+        evaluators: Sequence[Callable[[nn.Module], Mapping[str, float]]] = (),
+        evaluate_others: Callable[[Mapping[str, float]], bool] | None = None,
+        train_dataset: Any = None,
+        **trainer_kwargs: Any,
+    ) -> None:
+        if not isinstance(args, UnlearningArguments):
+            raise TypeError(f"`args` must be UnlearningArguments, got {type(args).__name__}.")
+        if "model_init" in trainer_kwargs:
+            raise TypeError("`model_init` is not supported: pass the trained model as `model`.")
+        self.check_arguments(args)
+        sets = evaluation_sets(forget_dataset, eval_dataset, forget_eval_dataset)
+        check_datasets(model, args, forget_dataset, sets)
+        parameters = select_parameters(model, args.tracked_parameters)
+        rules = [*rules_from(args, sets), *stopping_rules]
+        check_rules(rules, sets)
+        label_names = getattr(model, "label_names", args.label_names)
+        if trainer_kwargs.get("compute_metrics") is None:
+            if label_names == [] and args.target_ua is not None:
+                raise ValueError(
+                    f"`target_ua` needs an accuracy on the forget set, got {args.target_ua}, but {type(model).__name__} "
+                    "takes no labels; pass a rule in `stopping_rules`, or `compute_metrics`."
+                )
+            if label_names != []:
+                trainer_kwargs["compute_metrics"] = classification_accuracy
+                trainer_kwargs.setdefault("preprocess_logits_for_metrics", most_likely_class)
+        check_output_dir(args.output_dir)
+
+        self.forget_dataset = forget_dataset
+        self.evaluators, self.evaluate_others = list(evaluators), evaluate_others
+        super().__init__(
+            model=model,
+            args=args,
+            train_dataset=forget_dataset if train_dataset is None else train_dataset,
+            eval_dataset=sets,
+            **trainer_kwargs,
+        )
+        check_distribution(self.accelerator, type(self).__name__, self.needs_whole_weights)
+        if label_names is not None:
+            self.label_names = list(label_names)
+        self._makes_optimizer = self.optimizer is None
+        # Many models (ResNet, PVT v2, BERT) accept `num_items_in_batch` as a keyword and ignore it; their gradients of
+        # n accumulated batches would be n times too large. So no model gets it: each batch gives its mean, and the
+        # Trainer divides by the number of batches.
+        self.model_accepts_loss_kwargs = False
+        self.tracked = TrackedParameters(parameters, {} if args.freeze_normalization else dict(model.named_buffers()))
+        self.last_good = LastGoodWeights(self.tracked)
+        self.run_state = RunState()
+        # All weights as they were before a run was resumed, until its first step.
+        self.weights_at_entry: Snapshot | None = None
+        self._incomplete_folder: Path | None = None
+        self._fingerprint: dict[str, str | None] | None = None
+        self._facts: dict[str, Any] = {}
+        self.unlearning = UnlearningCallback(self, rules)
+        self.add_callback(self.unlearning)
+
+    # ---- Hooks of a method ----
+
+    def check_arguments(self, args: UnlearningArguments) -> None:
+        """Raises for arguments that the method cannot work with; called first, before the Trainer is set up."""
+
+    def prepare_run(self) -> None:
+        """Called when a run begins or is resumed, with `tracked` bound to the prepared model."""
+
+    def on_round_begin(self) -> None:
+        """Called before the first step of a round."""
+
+    def on_interval_end(self, interval: int) -> None:
+        """Called after each interval but the last of a round; `interval` counts from 1."""
+
+    def update_weights(self) -> None:
+        """Called after the last step of a round, before it is measured."""
+        self.tracked.check_finite()
+
+    def on_round_end(self) -> None:
+        """Called after a round was kept, and before the first one."""
+
+    def before_optimizer_step(self) -> None:
+        """Called before the optimizer changes the weights, with gradients accumulated."""
+
+    def after_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Called after the optimizer has changed the weights."""
+
+    def method_state(self) -> tuple[dict[str, torch.Tensor], int]:
+        """Tensors and a counter of the method, for a checkpoint."""
+        return {}, 0
+
+    def load_method_state(self, tensors: dict[str, torch.Tensor], count: int) -> None:
+        """Restores what `method_state` returned."""
+
+    def fingerprint(self) -> dict[str, str | None]:
+        """Hashes of what must be the same in all parts of a run that is resumed."""
+        model = self.accelerator.unwrap_model(self.model)
+        return {
+            "forget set": dataset_hash(self.forget_dataset),
+            "frozen parameters": frozen_hash(model, self.tracked.parameters),
+        }
+
+    # ---- Measuring ----
+
+    @property
+    def history(self) -> list[dict[str, float]]:
+        return self.run_state.history
+
+    @property
+    def stop_reason(self) -> str | None:
+        return self.run_state.stop_reason
+
+    def measure(self, splits: Sequence[str] | None = None) -> dict[str, float]:
+        """
+        Evaluates the model on evaluation sets, without drawing from the random generators.
+
+        Args:
+            splits (`Sequence[str]`, *optional*): Names of evaluation sets; all of them by default. The evaluators are
+                called if no name is given: with `None`, and with an empty sequence, which means them alone.
+        """
+        assert isinstance(self.eval_dataset, dict)
+        names = self.eval_dataset if splits is None else splits
+        # A data loader draws a seed from the generator of torch; a run must not depend on what is measured.
+        with self._preserved_control(), torch.random.fork_rng(devices=[]):
+            metrics = self.evaluate({name: self.eval_dataset[name] for name in names})
+        if self.model is not None:
+            reshard(self.model)
+        if self.evaluators and not splits:
+            model = self.accelerator.unwrap_model(self.model)
+            extra = {name: value for evaluate in self.evaluators for name, value in evaluate(model).items()}
+            # Every rank has to stop at the same step.
+            metrics |= broadcast_object_list([extra])[0] if self.args.world_size > 1 else extra
+        return metrics
+
+    def measure_round(self) -> dict[str, float]:
+        """Evaluates the model after a round; see `evaluate_others`."""
+        if self.evaluate_others is None:
+            return self.measure()
+        metrics = self.measure(("forget",))
+        if self.evaluate_others(metrics):
+            assert isinstance(self.eval_dataset, dict)
+            metrics |= self.measure([name for name in self.eval_dataset if name != "forget"])
+        return metrics
+
+    def log_point(self, point: dict[str, float]) -> None:
+        """Logs a point of the history."""
+        with self._preserved_control():
+            self.log(point)
+
+    @contextmanager
+    def _preserved_control(self) -> Iterator[None]:
+        """The Trainer counts an evaluation or a log inside as the scheduled one, and would skip that."""
+        flags = {name: getattr(self.control, name) for name in ("should_log", "should_evaluate", "should_save")}
+        yield
+        for name, value in flags.items():
+            setattr(self.control, name, value)
+
+    # ---- Training ----
+
+    def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
+        """
+        Unlearns; takes and returns what [`~transformers.Trainer.train`] does.
+
+        An exception restores the last good weights. A keyboard interrupt also saves them. With several processes
+        nothing is restored: resume from the last checkpoint.
+
+        Raises:
+            CorruptCheckpointError: `resume_from_checkpoint` is incomplete, damaged, pickled or belongs to another run;
+                the model is unchanged.
+            InsufficientMemoryError: The trajectory does not fit; the message names settings that do.
+        """
+        folder = checkpoint.find_checkpoint(self, resume_from_checkpoint)
+        if self._makes_optimizer:
+            self.optimizer = None  # that of an earlier call has its learning rate and moments
+        self._fingerprint = None
+        model = self.accelerator.unwrap_model(self.model)
+        reshard(model)
+        self.last_good.folder = self.args.trajectory_path
+        self.last_good.remove_files()  # of a run that was killed
+        copies = folder is not None and self.is_single_process and self.tracked.shards.layout == "single"
+        self.weights_at_entry = copy_of_everything(model) if copies else None
+        self.last_good.snapshot = None
+        self.unlearning.resume_from = folder
+        with ExitStack() as contexts:
+            contexts.enter_context(frozen_parameters(model, self.tracked.parameters))
+            if self.args.freeze_normalization:
+                contexts.enter_context(frozen_statistics(model))
+            contexts.callback(self.last_good.remove_files)
+            contexts.enter_context(good_weights_on_exit(self, folder))
+            return super().train(folder, *args, **kwargs)
+
+    @property
+    def is_single_process(self) -> bool:
+        return self.accelerator.num_processes == 1
+
+    def load_run(self, folder: str) -> None:
+        """Continues a run from a checkpoint; called by the callback when a run is resumed."""
+        checkpoint.load_run(self, folder)
+
+    def cached_fingerprint(self) -> dict[str, str | None]:
+        """The fingerprint, computed once in each `train()`."""
+        if self._fingerprint is None:
+            self._fingerprint = self.fingerprint()
+        return self._fingerprint
+
+    def _get_output_dir(self, trial: Any) -> str:
+        return super()._get_output_dir(trial) if self._incomplete_folder is None else str(self._incomplete_folder)
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        """Saves as the Trainer does, together with the run, atomically."""
+        with checkpoint.atomic_checkpoint(self, Path(self._get_output_dir(trial))) as incomplete:
+            self._incomplete_folder = incomplete
+            try:
+                super()._save_checkpoint(model, trial)
+                checkpoint.save_run(self, incomplete / f"checkpoint-{self.state.global_step}")
+            finally:
+                self._incomplete_folder = None
+
+    # ---- Saving and sharing ----
+
+    def save_model(self, output_dir: str | os.PathLike | None = None, _internal_call: bool = False) -> None:
+        """Saves as the Trainer does and, after a finished run, the record beside the model."""
+        folder, model = str(output_dir or self.args.output_dir), self.accelerator.unwrap_model(self.model)
+        if _internal_call or not _saves_itself(model):
+            with self._no_push():
+                super().save_model(folder if output_dir else None, _internal_call)
+        elif self.is_world_process_zero():
+            model.save_pretrained(folder)
+        if _internal_call or self.stop_reason is None:
+            return
+        if self.is_world_process_zero():
+            self.save_record(folder)
+        if self.args.push_to_hub:
+            self.push_to_hub(commit_message="Model save")
+
+    def save_record(
+        self,
+        output_dir: str | os.PathLike | None = None,
+        *,
+        splits: UnlearningSplits | None = None,
+        metrics: Mapping[str, Mapping[str, float] | None] | None = None,
+        oracle_used: bool | None = None,
+        base_model: str | None = None,
+        datasets: Sequence[str] | None = None,
+        license: str | None = None,
+    ) -> dict[str, Any]:
+        """
+        Writes `unlearning.json` beside the saved model; arguments that are left out keep the values of earlier calls.
+
+        Args:
+            output_dir (`str` or `os.PathLike`, *optional*): Folder of the model; `output_dir` of the arguments by
+                default.
+            splits ([`UnlearningSplits`], *optional*): Their counts, seed and hash are recorded, and no index.
+            metrics (`dict`, *optional*): For `"original"`, `"unlearned"` and `"retrained"`, the metrics of
+                [`~hf_invwnn.image_classification.evaluate_model`]. By default the first and last point of the run.
+            oracle_used (`bool`, *optional*): Whether a retrained model determined where to stop. Known to be `False`
+                if no `target_ua` and no custom rule is set.
+            base_model (`str`, *optional*), datasets (`list[str]`, *optional*), license (`str`, *optional*): Hub ids
+                and licence, for the card.
+
+        Returns:
+            `dict`: The record.
+
+        Raises:
+            ValueError: The run has not finished.
+        """
+        if self.stop_reason is None:
+            raise ValueError("There is nothing to record before `train` has finished.")
+        facts = {
+            "splits": splits,
+            "metrics": metrics,
+            "oracle_used": oracle_used,
+            "base_model": base_model,
+            "datasets": list(datasets) if datasets else None,
+            "license": license,
+        }
+        self._facts |= {name: value for name, value in facts.items() if value is not None}
+        folder = str(output_dir or self.args.output_dir)
+        record = record_of(self, folder, self._facts)
+        write_record(record, folder)
+        return record
+
+    def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:
+        """Checks, before any work, that a push will be possible; creates no repository."""
+        if not self.is_world_process_zero():
+            return
+        account = account_name(resolve_token(token or self.args.hub_token))
+        self.hub_model_id = self.args.hub_model_id or f"{account}/{Path(str(self.args.output_dir)).absolute().name}"
+        check_repo_id(self.hub_model_id)
+        self.push_in_progress = None
+
+    def push_to_hub(  # type: ignore[override]
+        self,
+        commit_message: str | None = "End of unlearning",
+        blocking: bool = True,
+        token: str | None = None,
+        revision: str | None = None,
+        private: bool | None = None,
+        **kwargs: Any,
+    ) -> CommitInfo | None:
+        """
+        Uploads the saved model of a finished run, its card and its record, as one commit; see [`~hf_invwnn.hub.push`].
+
+        Args:
+            commit_message (`str`, *optional*), token (`str`, *optional*), revision (`str`, *optional*),
+                private (`bool`, *optional*): As for [`~transformers.Trainer.push_to_hub`].
+            blocking (`bool`, defaults to `True`): Must be `True`.
+            kwargs: `base_model`, `datasets`, `license` and the others of [`~Unlearner.save_record`].
+
+        Raises:
+            ValueError: The run has not finished, or `blocking` is `False`.
+            PushError: The push failed.
+        """
+        if not blocking:
+            raise ValueError("`blocking` must be True: a push is one commit that succeeds or fails as a whole.")
+        if self.stop_reason is None:
+            raise ValueError("Nothing is pushed before `train` has finished: the model still holds the forget set.")
+        if self.hub_model_id is None:
+            self.init_hf_repo(token=token)
+        with self._no_push():
+            self.save_model()
+        if not self.is_world_process_zero():
+            return None
+        self.save_record(**kwargs)
+        folder = Path(str(self.args.output_dir))
+        return push(
+            run_contents(folder, self.hub_model_id),
+            self.hub_model_id,
+            private=private if private is not None else self.args.hub_private_repo,
+            revision=revision or self.args.hub_revision,
+            token=token or self.args.hub_token,
+            commit_message=commit_message,
+            local_card=folder / "README.md",
+        )
+
+    @contextmanager
+    def _no_push(self) -> Iterator[None]:
+        """Within this context the Trainer saves without pushing."""
+        push_to_hub, self.args.push_to_hub = self.args.push_to_hub, False
+        try:
+            yield
+        finally:
+            self.args.push_to_hub = push_to_hub
+
+
+def _saves_itself(model: nn.Module) -> bool:
+    """Whether a module that the Trainer would save as a bare state dict has a `save_pretrained`."""
+    known: tuple[type, ...] = (PreTrainedModel,)
+    if is_peft_available():
+        from peft import PeftModel
+
+        known = (*known, PeftModel)
+    return hasattr(model, "save_pretrained") and not isinstance(model, known)
+
+
+__all__ = ["Unlearner"]

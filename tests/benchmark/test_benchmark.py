@@ -1,0 +1,248 @@
+"""A comparison is fair, goes on where it stopped, and says so where a method did not get there."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from transformers import AutoModelForImageClassification
+
+from hf_invwnn.benchmark import ComparisonSettings, MethodSweep, compare, read_settings
+from hf_invwnn.benchmark.settings import own_parameters
+from hf_invwnn.benchmark.starting_point import prepare_start
+from hf_invwnn.benchmark.tables import comparison_table, cost_table, curve_table, plot_comparison, verdicts
+from hf_invwnn.cli.main import main
+from hf_invwnn.image_classification import evaluate_model
+
+
+VIT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+CONFIG: dict[str, Any] = {
+    "title": "digits",
+    "data": {"dataset": "digits", "max_train_examples": 300, "max_test_examples": 120},
+    "scenario": {"scenario": "label_noise", "scenario_settings": {"fraction": 0.2, "validation_fraction": 0.2}},
+    "model": {"model": "vit", "image_size": 8, "model_config": {"image_size": 8, "patch_size": 4, **VIT}},
+    "training": {"num_train_epochs": 250, "per_device_train_batch_size": 240, "learning_rate": 1e-2, "use_cpu": True},
+    "unlearning": {"per_device_train_batch_size": 48, "use_cpu": True},
+    "budget_steps": 56,
+    "measure_steps": 4,
+    "levels": [20, 40],
+    "target_ua": 30,
+    "seeds": [0, 1],
+    "methods": {
+        "invwnn": {"learning_rate": [1e-3, 2e-3], "residual_scale": [2.0]},
+        "random_label": {"learning_rate": [1e-3, 3e-3]},
+        "neg_grad": {"learning_rate": [1e-9]},
+    },
+}
+
+
+def config(tmp_path: Path, **changes: Any) -> Path:
+    path = tmp_path / "comparison.yaml"
+    path.write_text(yaml.safe_dump({**CONFIG, "output_dir": str(tmp_path / "out"), **changes}))
+    return path
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A whole comparison of three methods, one of which hardly moves."""
+    folder = tmp_path_factory.mktemp("comparison")
+    return folder, compare(read_settings(config(folder)))
+
+
+def test_every_method_is_tried_and_judged_with_every_seed(finished: tuple[Path, dict[str, Any]]) -> None:
+    folder, results = finished
+    assert results == json.loads((folder / "out" / "results.json").read_text())
+    assert {name: method["tried"] for name, method in results["methods"].items()} == {
+        "invwnn": 2,
+        "random_label": 2,
+        "neg_grad": 1,
+    }
+    for name in ("invwnn", "random_label"):
+        for run in results["methods"][name]["seeds"].values():
+            assert abs(run["metrics"]["UA"] - 30) <= 100 / 48 + 1e-9
+            assert run["history"][0]["step"] == 0
+            assert {"eval_retain_accuracy", "eval_forget_clean_accuracy"} <= run["history"][-1].keys()
+            assert max(point["step"] for point in run["history"]) <= 56
+    for references in results["references"].values():
+        assert references["retrained"]["cost"]["memory"] is None or references["retrained"]["cost"]["memory"] >= 0
+        assert references["pretrained"]["UA"] < 10 < references["retrained"]["UA"]
+        assert references["retrained"]["cost"]["steps"] == 250
+
+
+def test_the_model_of_the_first_seed_is_kept_as_it_was_judged(finished: tuple[Path, dict[str, Any]]) -> None:
+    folder, results = finished
+    start = prepare_start(read_settings(config(folder)), 0)
+    assert sorted(path.name for path in (folder / "out" / "unlearned").iterdir()) == ["invwnn", "random_label"]
+    for name in ("invwnn", "random_label"):
+        model = AutoModelForImageClassification.from_pretrained(folder / "out" / "unlearned" / name)
+        judged = results["methods"][name]["seeds"]["0"]["metrics"]
+        found = evaluate_model(model, start.tensors(("forget", "retain", "test")))
+        assert {key: found[key] for key in ("UA", "RA", "TA")} == pytest.approx(
+            {key: judged[key] for key in ("UA", "RA", "TA")}
+        )
+
+
+def test_snapshots_may_be_nearer_than_an_epoch(tmp_path: Path, finished: tuple[Path, dict[str, Any]]) -> None:
+    """D_f has 48 examples in batches of 12: an epoch is 4 steps, and a turn of 14 intervals of 2 steps takes 28."""
+    folder, _ = finished
+    shutil.copytree(folder / "out" / "starts", tmp_path / "out" / "starts")
+    changes = {
+        "methods": {"invwnn": {"learning_rate": [1e-4]}},
+        "seeds": [0],
+        "interval_steps": 2,
+        "unlearning": {"per_device_train_batch_size": 12, "use_cpu": True},
+    }
+    results = compare(read_settings(config(tmp_path, **changes)))
+    steps = [point["step"] for point in results["methods"]["invwnn"]["seeds"]["0"]["history"]]
+    assert steps == [0, 28, 56]
+
+
+def test_no_method_is_given_a_number_it_did_not_reach(finished: tuple[Path, dict[str, Any]]) -> None:
+    _, results = finished
+    assert all(run["metrics"] is None for run in results["methods"]["neg_grad"]["seeds"].values())
+    for text in (comparison_table(results), curve_table(results), cost_table(results), verdicts(results)):
+        (row,) = [line for line in text.splitlines() if line.startswith("| NegGrad ")]
+        assert "not reached" in row
+        assert not any(character.isdigit() for character in row.replace("| 1 |", ""))
+
+
+def test_it_goes_on_where_it_stopped(finished: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, results = finished
+    files = {path: path.stat().st_mtime_ns for path in (folder / "out" / "runs").rglob("*.json")}
+    lost = sorted(files)[0]
+    lost.unlink()
+    again = compare(read_settings(config(folder)))
+    changed = [path for path, when in files.items() if path.stat().st_mtime_ns != when]
+    assert changed == [lost]
+    assert again["methods"]["invwnn"]["setting"] == results["methods"]["invwnn"]["setting"]
+
+
+def test_two_workers_find_what_one_finds(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    folder, results = finished
+    shutil.copytree(folder / "out" / "starts", tmp_path / "out" / "starts")
+    changes = {"methods": {"random_label": CONFIG["methods"]["random_label"]}, "seeds": [0]}
+    two = compare(read_settings(config(tmp_path, **changes)), workers=2)
+    expected, found = (r["methods"]["random_label"]["seeds"]["0"] for r in (results, two))
+    assert found["metrics"] == pytest.approx(expected["metrics"], abs=1e-6)
+    assert [point["ua"] for point in found["history"]] == [point["ua"] for point in expected["history"]]
+
+
+def test_the_oracle_and_the_start_are_judged_as_anybody_would(finished: tuple[Path, dict[str, Any]]) -> None:
+    folder, results = finished
+    settings = read_settings(config(folder))
+    start = prepare_start(settings, 1)
+    tensors = start.tensors(("forget", "retain", "test"))
+    for name in ("pretrained", "retrained"):
+        model = AutoModelForImageClassification.from_pretrained(start.folder / name)
+        expected = evaluate_model(model, tensors)
+        found = results["references"]["1"][name]
+        assert {key: found[key] for key in expected} == pytest.approx(expected)
+
+
+def test_the_picture_is_drawn(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+    plot_comparison(finished[1], tmp_path / "curves.png")
+    assert (tmp_path / "curves.png").stat().st_size > 10_000
+
+
+def test_a_win_is_a_difference_that_students_t_tells_from_none() -> None:
+    """The last is 2.05 standard errors away, which with three seeds tells nothing."""
+
+    def method(title: str, values: list[float]) -> dict[str, Any]:
+        seeds = {str(seed): {"judged": {"TA": value}} for seed, value in enumerate(values)}
+        return {"title": title, "seeds": seeds}
+
+    results = {
+        "methods": {
+            "invwnn": method("InvWNN", [50, 52, 51]),
+            "a": method("A", [48, 50, 49.5]),
+            "b": method("B", [51, 50.5, 51.5]),
+            "c": method("C", [55, 57, 56.5]),
+            "d": method("D", [49, 50, 50.8]),
+        }
+    }
+    lines = verdicts(results).splitlines()[2:]
+    assert [line.split("|")[3].strip() for line in lines] == ["wins", "ties", "loses", "ties"]
+    assert "+1.83 ± 0.29" in lines[0]
+
+
+def test_overfitting_has_no_oracle_and_no_method_that_needs_one(tmp_path: Path) -> None:
+    changes = {"scenario": {"scenario": "overfitting", "scenario_settings": {"fraction": 0.2}}, "seeds": [0]}
+    only = {"methods": {"random_label": {"learning_rate": [3e-3]}}}
+    results = compare(read_settings(config(tmp_path, **changes, **only)))
+    assert list(results["references"]["0"]) == ["pretrained"]
+    judged = results["methods"]["random_label"]["seeds"]["0"]["metrics"]
+    assert {"UA", "TA"} == judged.keys()
+    assert "RA" not in comparison_table(results)
+    needy = {"methods": {"fine_tuning": {"learning_rate": [1e-3]}}}
+    with pytest.raises(ValueError, match="fine_tuning learn from retained examples"):
+        compare(read_settings(config(tmp_path, **changes, **needy)))
+    with pytest.raises(ValueError, match="`target_ua` must be a number: in overfitting"):
+        read_settings(config(tmp_path, **changes, target_ua="oracle"))
+
+
+# ---- Bad input ----
+
+
+@pytest.mark.parametrize(
+    ("changes", "match"),
+    [
+        ({"methods": {"forgetter": {}}}, "`method` must be one of invwnn, .*, got 'forgetter'"),
+        ({"methods": {}}, "`methods` is empty"),
+        ({"methods": {"neg_grad": {"mask_share": [0.5]}}}, "neg_grad has no parameter 'mask_share'"),
+        ({"methods": {"neg_grad": {"learning_rate": 0.1}}}, "learning_rate of neg_grad must be a list"),
+        ({"methods": {"neg_grad": {"num_rewinds": [3]}}}, "no parameter 'num_rewinds' that a sweep could set"),
+        ({"seeds": [1, 1]}, r"`seeds` must be different from each other, .* got \[1, 1\]"),
+        ({"seeds": []}, "`seeds` must be"),
+        ({"target_ua": "retrain"}, "`target_ua` must be a number in percent or 'oracle', got 'retrain'"),
+        ({"levels": [0]}, "`levels` are in percent"),
+        ({"budget_steps": 0}, "`budget_steps` must be at least 1"),
+        ({"data": {"datset": "digits"}}, r"`data` has unknown keys \['datset'\]"),
+        ({"sedes": [1]}, r"unknown keys \['sedes'\]"),
+    ],
+)
+def test_a_setting_that_cannot_work(tmp_path: Path, changes: dict[str, Any], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        read_settings(config(tmp_path, **changes))
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_command_line_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "--config", str(tmp_path / "none.yaml")]) == 2
+    assert "there is no file" in capsys.readouterr().err
+    path = config(tmp_path)
+    path.write_text("title: x\n")
+    assert main(["compare", "--config", str(path)]) == 2
+    assert "lacks ['output_dir', 'data'" in capsys.readouterr().err
+
+
+def test_a_starting_point_of_other_settings_is_refused(tmp_path: Path) -> None:
+    """Only an edited or copied folder can have the name of one thing and the content of another."""
+    settings = read_settings(config(tmp_path))
+    folder = Path(settings.output_dir) / "starts" / settings.start_hash(0)
+    folder.mkdir(parents=True)
+    (folder / "made_from.json").write_text(json.dumps({"seed": 0}))
+    with pytest.raises(ValueError, match="was made from other settings"):
+        prepare_start(settings, 0)
+
+
+def test_what_changes_a_run_changes_its_name(tmp_path: Path) -> None:
+    settings = read_settings(config(tmp_path))
+    names = {settings.run_hash("neg_grad", {"learning_rate": rate}, seed) for rate in (1e-3, 1e-4) for seed in (0, 1)}
+    other = read_settings(config(tmp_path, budget_steps=100))
+    names |= {other.run_hash("neg_grad", {"learning_rate": 1e-3}, 0), settings.run_hash("salun", {}, 0)}
+    assert len(names) == 6
+    assert settings.start_hash(0) == other.start_hash(0) != settings.start_hash(1)
+
+
+def test_a_sweep_knows_the_parameters_of_its_method() -> None:
+    assert own_parameters("salun") == {"mask_share"}
+    assert own_parameters("boundary_shrink") == {"step", "pixel_mean", "pixel_std"}
+    assert own_parameters("invwnn") == {"predictor"}
+    assert own_parameters("scrub") == {"alpha", "gamma", "temperature", "min_steps"}
+    sweep = MethodSweep("scrub", {"learning_rate": [1, 2], "alpha": [3, 4, 5]})
+    assert len(sweep.settings()) == 6
+    assert isinstance(ComparisonSettings("", "", {}, {}, {}, {}, (sweep,)), ComparisonSettings)
