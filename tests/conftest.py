@@ -101,7 +101,7 @@ def noisy(digits: Examples) -> Examples:
 
 
 @pytest.fixture
-def held_out(digits: Examples) -> Examples:
+def unseen(digits: Examples) -> Examples:
     return digits.part(1000, 1200)
 
 

@@ -1,4 +1,4 @@
-"""Weight histories: record what weights do while small models train, and train a predictor on that."""
+"""Weight histories: recorded while small models train, and used to train a predictor."""
 
 from .fit import train_predictor
 from .plan import RunSpec, draw_plan

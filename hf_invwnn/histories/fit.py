@@ -1,4 +1,4 @@
-"""Train a predictor on windows of weight histories: a network for each kind, until held-out families say stop."""
+"""Training of a predictor on windows of weight histories, one network for each kind, with early stopping."""
 
 from __future__ import annotations
 
@@ -25,31 +25,31 @@ def train_predictor(
     Trains the network of each kind on its windows with the loss of eq. 7.
 
     Args:
-        model ([`InvWNNModel`]): Trained in place.
-        windows (`dict[str, Windows]`): One for each kind.
-        args (`TrainingArguments`): Length, rate and batch size, for each kind in turn. With `validation`, evaluation
-            and saving strategies must be alike and `load_best_model_at_end` true.
-        validation (`dict[str, Windows]`, *optional*): Held-out windows; training of a kind ends when their loss has
-            not fallen for `patience` evaluations, and the best weights are kept.
-        patience (`int`, defaults to 3): Evaluations.
+        model ([`InvWNNModel`]): The predictor; trained in place.
+        windows (`dict[str, Windows]`): Kind -> windows.
+        args (`TrainingArguments`): Arguments of the training of each kind. With `validation`, evaluation and saving
+            strategies must be equal and `load_best_model_at_end` true.
+        validation (`dict[str, Windows]`, *optional*): Held-out windows; the training of a kind ends when their loss
+            has not fallen for `patience` evaluations, and the best weights are loaded.
+        patience (`int`, defaults to 3): Number of evaluations.
 
     Raises:
-        ValueError: The windows of a kind are missing, or have another K than the model.
+        ValueError: The windows of a kind are missing, or their K differs from that of the model.
         FloatingPointError: The training of a kind diverged.
     """
-    for argument, given in (("windows", windows), ("validation", validation)):
-        if given is not None and (missing := sorted(set(PARAMETER_KINDS) - set(given))):
+    for argument, parts in (("windows", windows), ("validation", validation)):
+        if parts is not None and (missing := sorted(set(PARAMETER_KINDS) - set(parts))):
             raise ValueError(f"`{argument}` lacks the kinds {missing}.")
     for kind in PARAMETER_KINDS:
-        if (found := windows[kind].trajectory.shape[1]) != model.num_snapshots:
+        if (snapshots := windows[kind].trajectory.shape[1]) != model.num_snapshots:
             raise ValueError(
-                f"`windows` has trajectories of {found} snapshots for {kind}, but the config of the model has K = "
+                f"`windows` has trajectories of {snapshots} snapshots for {kind}, but the config of the model has K = "
                 f"{model.num_snapshots}."
             )
     for kind in PARAMETER_KINDS:
         own = copy.copy(args)
         own.remove_unused_columns = False
-        own.output_dir = os.path.join(str(args.output_dir), kind)  # the kinds' checkpoints must not meet
+        own.output_dir = os.path.join(str(args.output_dir), kind)  # separate checkpoints for each kind
         for other in PARAMETER_KINDS:
             model.networks[other].requires_grad_(other == kind)
         Trainer(
@@ -62,14 +62,14 @@ def train_predictor(
         ).train()
         _refuse_diverged(model, kind)
     model.requires_grad_(True)
-    vars(model.config).pop("use_cache", None)  # the Trainer's, for language models; it explains nothing here
+    vars(model.config).pop("use_cache", None)  # set by the Trainer for language models
     return model.eval()
 
 
 def _refuse_diverged(model: InvWNNModel, kind: str) -> None:
     if not all(parameter.isfinite().all() for parameter in model.networks[kind].parameters()):
         raise FloatingPointError(
-            f"The network for {kind} weights diverged: its parameters are not finite. Take a smaller `learning_rate`."
+            f"The network for {kind} weights diverged: its parameters are not finite. Use a smaller `learning_rate`."
         )
 
 

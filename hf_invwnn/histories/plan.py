@@ -1,4 +1,4 @@
-"""What a history run trains, and plans of many such runs."""
+"""The settings of a history run, and plans of many runs."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ LEARNING_RATES = {"sgd": (3e-3, 1e-1), "adam": (3e-4, 3e-3), "adamw": (3e-4, 3e-
 @dataclass(frozen=True)
 class RunSpec:
     """
-    What one history run trains.
+    The settings of one history run.
 
     Args:
-        dataset (`str`): Name of the data.
+        dataset (`str`): Name of the data set.
         architecture (`str`): One of `SMALL_MODELS`.
         optimizer (`str`, defaults to `"adamw"`): `"sgd"` (with momentum 0.9), `"adam"` or `"adamw"`.
-        learning_rate (`float`, defaults to 1e-3): The highest of the schedule.
+        learning_rate (`float`, defaults to 1e-3): Maximum of the schedule.
         schedule (`str`, defaults to `"constant"`): `"constant"`, `"cosine"` (to zero) or `"one-cycle"`.
-        label_noise (`float`, defaults to 0.0): Share of labels replaced by another class.
-        seed (`int`, defaults to 0): Of the subset, the noise, the initialisation and the order.
-        epochs (`int`, defaults to 50), batch_size (`int`, defaults to 64): As in training.
+        label_noise (`float`, defaults to 0.0): Share of labels that are replaced by another class.
+        seed (`int`, defaults to 0): Seed of the subset, the noise, the initialisation and the order.
+        epochs (`int`, defaults to 50), batch_size (`int`, defaults to 64): Length and batch size of the training.
         num_classes (`int`, *optional*), examples (`int`, *optional*): Size of the random subset; all by default.
         run_type (`str`, defaults to `"ordinary"`): `"ordinary"` training, or `"counterfactual"`, see
             [`record_counterfactual`].
 
     Raises:
-        ValueError: A value is none of the choices, or out of range.
+        ValueError: A value is not one of the choices, or out of range.
     """
 
     dataset: str
@@ -72,12 +72,12 @@ class RunSpec:
 
     @property
     def run_id(self) -> str:
-        """A name for the run's file: every setting, so that no two runs share one."""
+        """Name of the file of the run, made of all settings, so that no two runs share one."""
         return "_".join(f"{value:.4g}" if isinstance(value, float) else str(value) for value in asdict(self).values())
 
     @property
     def family(self) -> str:
-        """What predictors are split by: architecture and dataset."""
+        """Architecture and data set, by which runs are split into training and test."""
         return f"{self.architecture} x {self.dataset}"
 
 
@@ -91,17 +91,17 @@ def draw_plan(
     seed: int = 0,
 ) -> list[RunSpec]:
     """
-    Runs of every architecture on every dataset, each with settings of its own.
+    Runs of every architecture on every data set, each with its own settings.
 
-    The first run of every family comes before the second of any, so that a plan cut short is still diverse.
+    The first run of every family comes before the second of any, so that a shortened plan is diverse, too.
 
     Args:
         num_classes (`dict[str, int]`): Number of classes of each dataset.
         architectures (`Sequence[str]`): Out of `SMALL_MODELS`; all by default.
-        ordinary (`int`, defaults to 4), counterfactual (`int`, defaults to 2): Runs of each type in a family.
-        epochs (`int`, defaults to 50): Of ordinary training.
-        examples (`tuple[int, int]`, defaults to `(300, 900)`): Least and most training examples.
-        seed (`int`, defaults to 0): Draws the settings; the same seed gives the same plan.
+        ordinary (`int`, defaults to 4), counterfactual (`int`, defaults to 2): Number of runs of each type in a family.
+        epochs (`int`, defaults to 50): Epochs of ordinary runs.
+        examples (`tuple[int, int]`, defaults to `(300, 900)`): Minimum and maximum number of training examples.
+        seed (`int`, defaults to 0): Seed of the settings.
     """
     types = [*["ordinary"] * ordinary, *["counterfactual"] * counterfactual]
     families = list(itertools.product(num_classes, architectures))

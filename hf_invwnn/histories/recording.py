@@ -21,7 +21,7 @@ from .training_loop import Examples, SampledWeights, build_optimizer, build_sche
 if TYPE_CHECKING:
     import datasets
 
-# Epochs after the branching, drawn for each run. The longer, the more the branches part by chance alone.
+# Epochs after branching, drawn for each run. With more epochs, chance alone separates the branches further.
 BRANCH_EPOCHS = (3, 15)
 FORGET_SHARES = (0.05, 0.25)
 FORGET_LEARNING_RATES = (1e-4, 1e-3)
@@ -32,13 +32,13 @@ def record_run(
     spec: RunSpec, pixel_values: torch.Tensor, labels: torch.Tensor, weights_per_parameter: int = 128
 ) -> datasets.Dataset:
     """
-    Trains one small model and returns the histories of its weights at every epoch, `[epochs + 1]` values each.
+    Trains one small model and returns the histories of its weights at every epoch, `epochs + 1` values each.
 
     Args:
-        spec ([`RunSpec`]): What to train.
+        spec ([`RunSpec`]): The run.
         pixel_values (`torch.Tensor` of shape `(N, C, H, W)`), labels (`torch.Tensor` of shape `(N,)`): The data, as
-            [`draw_subset`] gives it.
-        weights_per_parameter (`int`, defaults to 128): Weights kept of each parameter.
+            [`draw_subset`] returns it.
+        weights_per_parameter (`int`, defaults to 128): Number of weights recorded of each parameter.
 
     Returns:
         `datasets.Dataset`, see [`history_dataset`]; empty if a weight was not finite.
@@ -66,20 +66,21 @@ def record_counterfactual(
     num_snapshots: int = 15,
 ) -> datasets.Dataset:
     """
-    Trains on D_r; branches, with and without D_f, in the same order of batches; fine-tunes the first branch on D_f.
+    Trains on D_r; continues in two branches, with and without D_f, with the same order of batches; then fine-tunes the
+    first branch on D_f.
 
-    The trajectory of that fine-tuning is what unlearning sees, and the weights of the second branch are the answer to
-    the question it asks. D_f are the last examples given, a share of 5 to 25 % drawn by the seed; the fine-tuning is
-    AdamW at a constant rate between 1e-4 and 1e-3.
+    The trajectory of that fine-tuning is the input of unlearning, and the weights of the second branch are its target.
+    D_f is the last 5 to 25 % of the examples, the share drawn by the seed; the fine-tuning uses AdamW at a constant
+    rate between 1e-4 and 1e-3.
 
     Args:
         spec ([`RunSpec`]), pixel_values (`torch.Tensor`), labels (`torch.Tensor`), weights_per_parameter (`int`): As
-            in [`record_run`].
-        num_snapshots (`int`, defaults to 15): K, values in each history.
+            for [`record_run`].
+        num_snapshots (`int`, defaults to 15): K, the length of each history.
 
     Returns:
         `datasets.Dataset`, see [`history_dataset`]: `history` is the trajectory on D_f and `counterfactual` the weight
-        of the other branch. Empty if a weight was not finite.
+        of the second branch. Empty if a weight was not finite.
     """
     set_seed(spec.seed)
     generator = np.random.default_rng([spec.seed, 1])
@@ -108,7 +109,7 @@ def record_counterfactual(
 
 
 def without_forget_set(batches: list[np.ndarray], retained: int) -> list[np.ndarray]:
-    """The same batches in the same order, less the rows of D_f, which come after the `retained` first ones."""
+    """The same batches in the same order without the rows of D_f, which follow the first `retained` rows."""
     return [batch[batch < retained] for batch in batches]
 
 
@@ -117,7 +118,7 @@ def _epochs(generator: np.random.Generator, examples: int, epochs: int, size: in
 
 
 def _train(model: nn.Module, spec: RunSpec, data: Examples, batches: list[np.ndarray]) -> None:
-    """Trains on the given batches; both branches draw the same dropout and the same noise, as far as they can."""
+    """Trains on given batches; the seed gives both branches the same dropout and noise, as far as batches agree."""
     torch.manual_seed(spec.seed)
     optimizer = build_optimizer(spec, model.parameters())
     train_on(model, optimizer, data, batches, build_schedule(spec, optimizer, len(batches)))

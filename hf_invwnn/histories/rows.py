@@ -1,4 +1,4 @@
-"""Recorded histories as rows of a `datasets.Dataset`; every row carries what its run was."""
+"""Recorded histories as rows of a `datasets.Dataset`, each with the settings of its run."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def history_dataset(
     counterfactual: Mapping[str, np.ndarray] | None = None,
 ) -> datasets.Dataset:
     """
-    Rows of one run; none at all if any of its weights was not finite at any time.
+    The rows of one run; none if any of its weights was ever not finite.
 
     Args:
-        spec ([`RunSpec`]): What was trained.
-        model (`nn.Module`): After training: gives kind, fan-in and scale (root mean square) of each tensor.
+        spec ([`RunSpec`]): The run.
+        model (`nn.Module`): The trained model, for kind, fan-in and scale (root mean square) of each tensor.
         histories (`dict[str, np.ndarray]`): Parameter name -> `(weights, snapshots)`, oldest first.
-        counterfactual (`dict[str, np.ndarray]`, *optional*): Parameter name -> `(weights,)`, what each weight would
-            be without the forget set.
+        counterfactual (`dict[str, np.ndarray]`, *optional*): Parameter name -> `(weights,)`, each weight without
+            training on the forget set.
 
     Returns:
         `datasets.Dataset` with `HISTORY_FEATURES`, `history` (float32 list) and `counterfactual` (float32, null in

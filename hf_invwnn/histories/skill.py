@@ -1,4 +1,4 @@
-"""How good a predictor is on windows it has not seen, beside doing nothing and beside the best line."""
+"""Skill of a predictor on held-out windows, relative to predicting no change, and the best line."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from .windows import Windows
 @dataclass(frozen=True)
 class Skill:
     """
-    One number of a predictor on windows of one kind, averaged over families.
+    A score of a predictor on windows of one kind, averaged over families.
 
     Args:
-        predictor (`str`), kind (`str`): Whose, on what.
+        predictor (`str`), kind (`str`): The predictor, and the kind of the windows.
         value (`float`): The mean over families.
-        low (`float`), high (`float`): 95 % bootstrap interval, runs drawn within families.
+        low (`float`), high (`float`): 95 % bootstrap interval over runs within families.
         families (`dict[str, float]`): The value of each family.
     """
 
@@ -34,9 +34,9 @@ class Skill:
 
 def residuals_of(predictor: PastWeightPredictor, windows: Windows) -> torch.Tensor:
     """
-    What a predictor says of raw trajectories, `(N,)`; a tensor at a time, as in use.
+    Residuals `(N,)` that a predictor predicts for raw trajectories, one tensor at a time, as in a run.
 
-    Every run of equal `tensor_scale` is one tensor.
+    Consecutive windows of equal `tensor_scale` belong to one tensor.
     """
     changes = torch.nonzero(windows.tensor_scale.diff()).flatten() + 1
     pieces = torch.tensor_split(torch.arange(len(windows)), changes)
@@ -45,12 +45,12 @@ def residuals_of(predictor: PastWeightPredictor, windows: Windows) -> torch.Tens
 
 def relative_l1(residuals: Mapping[str, torch.Tensor], windows: Windows, draws: int = 1000) -> list[Skill]:
     """
-    L1 error of the predicted past weight over the error of predicting no change; below 1 is skill.
+    L1 error of the predicted past weight divided by the error of predicting no change; skill is below 1.
 
     Args:
         residuals (`dict[str, torch.Tensor]`): Name -> `(N,)`, see [`residuals_of`].
-        windows ([`Windows`]): What they are judged on.
-        draws (`int`, defaults to 1000): Of the bootstrap.
+        windows ([`Windows`]): The windows.
+        draws (`int`, defaults to 1000): Number of bootstrap samples.
     """
     change = windows.labels - windows.trajectory[:, 0]
     nothing = (change / windows.unit).abs().double().numpy()
@@ -63,15 +63,15 @@ def relative_l1(residuals: Mapping[str, torch.Tensor], windows: Windows, draws: 
 
 def cosine(residuals: Mapping[str, torch.Tensor], windows: Windows, draws: int = 1000) -> list[Skill]:
     """
-    Cosine between predicted and true displacement, all weights of a family in units of their tensors.
+    Cosine between predicted and true displacement over all weights of a family, in units of their tensors.
 
     Takes what [`relative_l1`] does.
     """
     change = ((windows.labels - windows.trajectory[:, 0]) / windows.unit).double().numpy()
     skills = []
     for name, residual in residuals.items():
-        said = (residual / windows.unit).double().numpy()
-        products = np.stack([said * change, said * said, change * change])
+        predicted = (residual / windows.unit).double().numpy()
+        products = np.stack([predicted * change, predicted * predicted, change * change])
         skills.append(_skill(name, windows, products, _cosine, draws))
     return skills
 
@@ -87,7 +87,7 @@ def _cosine(sums: np.ndarray) -> np.ndarray:
 def _skill(
     name: str, windows: Windows, terms: np.ndarray, ratio: Callable[[np.ndarray], np.ndarray], draws: int
 ) -> Skill:
-    """`ratio` of the sums of `terms` (M, N) in each family, its mean, and the bootstrap of that mean over runs."""
+    """`ratio` of the sums of `terms` `(M, N)` in each family, its mean, and the bootstrap interval of the mean."""
     runs, run_of = np.unique(windows.run, return_inverse=True)
     sums = np.stack([np.bincount(run_of, weights=term, minlength=len(runs)) for term in terms], axis=1)
     family_of = np.array([windows.family[np.argmax(run_of == number)] for number in range(len(runs))])

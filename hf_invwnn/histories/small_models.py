@@ -1,7 +1,8 @@
 """
-Small models to collect weight histories from, one builder for each architecture.
+Small models for weight histories, one builder for each architecture.
 
-A builder takes channels, image size and number of classes; a model takes `pixel_values` and `labels` and gives a loss.
+A builder takes channels, image size and number of classes; a model takes `pixel_values` and `labels` and returns a
+loss.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from transformers import (
 
 
 class PlainClassifier(nn.Module):
-    """A stack of layers with the forward of a Hugging Face image classifier."""
+    """A stack of layers with the interface of a Hugging Face image classifier."""
 
     def __init__(self, layers: nn.Sequential) -> None:
         super().__init__()
@@ -128,7 +129,7 @@ def pvt_v2(channels: int, image_size: int, num_labels: int) -> nn.Module:
 
 
 class TextEncoder(nn.Module):
-    """A BERT that reads an image as a text: 64 words, each one of 32 levels of grey."""
+    """A BERT on images as sequences of 64 tokens, each one of 32 grey levels."""
 
     words, levels = 64, 32
 
@@ -151,7 +152,7 @@ class TextEncoder(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """A UNet that predicts the noise in an image, as in DDPM (Ho, Jain and Abbeel, 2020); it looks at no label."""
+    """A UNet that predicts the noise in an image, as in DDPM (Ho, Jain and Abbeel, 2020); labels are ignored."""
 
     steps = 100
 
@@ -160,7 +161,7 @@ class Denoiser(nn.Module):
         from diffusers.schedulers.scheduling_ddpm import DDPMScheduler
 
         super().__init__()
-        # So that no halving leaves an odd row.
+        # A multiple of 8, so that it can be halved three times.
         self.image_size = 8 * math.ceil(image_size / 8)
         self.unet = UNet2DModel(
             sample_size=self.image_size,

@@ -1,4 +1,4 @@
-"""The images that history runs train on: whole datasets as tensors, and the random part of one that a run takes."""
+"""The images of history runs: data sets as tensors, and the random subset of a run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .plan import RunSpec
 @dataclass(frozen=True)
 class ImageSource:
     """
-    A dataset of small images in memory.
+    A data set of small images in memory.
 
     Args:
-        name (`str`): What the histories call it.
+        name (`str`): Its name in the histories.
         pixel_values (`torch.Tensor` of shape `(N, C, H, W)`): In -1..1.
         labels (`torch.Tensor` of shape `(N,)`): Class ids from 0.
     """
@@ -46,7 +46,7 @@ class ImageSource:
         A folder with `train*.parquet` of the columns `image` and `label`, averaged down to `image_size` pixels.
 
         Raises:
-            FileNotFoundError: There is no such file.
+            FileNotFoundError: The folder has no such file.
         """
         from datasets import load_dataset
 
@@ -62,10 +62,10 @@ class ImageSource:
 
 def draw_subset(source: ImageSource, spec: RunSpec) -> tuple[torch.Tensor, torch.Tensor]:
     """
-    The images of one run: a random set of classes, and of their images, drawn by the seed of the run.
+    The images of one run: a random subset of the classes and of their images, drawn by the seed of the run.
 
     Returns:
-        Pixels `(n, C, H, W)` and labels `(n,)` renumbered from 0, some of them wrong if the run has label noise.
+        Pixels `(n, C, H, W)` and labels `(n,)` renumbered from 0, with the label noise of the run.
     """
     generator = np.random.default_rng(spec.seed)
     count = min(spec.num_classes or source.num_classes, source.num_classes)

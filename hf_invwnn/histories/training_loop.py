@@ -32,7 +32,7 @@ def train_on(
     batches: Iterable[np.ndarray],
     schedule: torch.optim.lr_scheduler.LRScheduler | None = None,
 ) -> None:
-    """One optimizer step for each batch; an empty one only moves the schedule."""
+    """One optimizer step for each batch; an empty batch only advances the schedule."""
     model.train()
     for batch in batches:
         if len(batch):
@@ -67,12 +67,12 @@ def build_schedule(
 
 class SampledWeights:
     """
-    The same scalars of a model's trainable parameters, whenever asked for.
+    A fixed random sample of the weights of a model.
 
     Args:
-        model (`nn.Module`): Gives names and sizes.
-        weights_per_parameter (`int`, defaults to 128): How many are drawn, without replacement, of each parameter.
-        seed (`int`, defaults to 0): Draws them.
+        model (`nn.Module`): A model with the names and sizes of the parameters.
+        weights_per_parameter (`int`, defaults to 128): Number drawn from each parameter, without replacement.
+        seed (`int`, defaults to 0): Seed of the draw.
     """
 
     def __init__(self, model: nn.Module, weights_per_parameter: int = 128, seed: int = 0) -> None:
@@ -85,7 +85,7 @@ class SampledWeights:
                 self._indices[name] = torch.from_numpy(np.sort(drawn))
 
     def of(self, model: nn.Module) -> dict[str, np.ndarray]:
-        """Parameter name -> its drawn scalars `(weights,)` as they are now, in float32."""
+        """Parameter name -> current values `(weights,)` of its sample, in float32."""
         parameters = dict(model.named_parameters())
         return {
             name: parameters[name].detach().flatten()[index.to(parameters[name].device)].float().cpu().numpy()

@@ -1,4 +1,4 @@
-"""Training examples for a predictor, cut from weight histories: a trajectory of K snapshots and the weight before."""
+"""Windows of weight histories, the training examples of a predictor, and their split by family."""
 
 from __future__ import annotations
 
@@ -26,20 +26,20 @@ _NEEDED = {"history", "kind", "run_id", "run_type", "parameter", "architecture",
 @dataclass
 class Windows(torch.utils.data.Dataset):
     """
-    Trajectories of one kind with the weights they are to lead back to.
+    Trajectories of one kind with the past weights to predict.
 
     Args:
         trajectory (`torch.Tensor` of shape `(N, K)`): Raw weights, oldest first.
         labels (`torch.Tensor` of shape `(N,)`): The weight U epochs before the oldest, or the counterfactual one.
-        unit (`torch.Tensor` of shape `(N,)`): Root mean square way that the weights of each one's tensor went, before
-            the window and in it. Errors are counted in it, so that every tensor counts alike.
-        tensor_scale (`torch.Tensor` of shape `(N,)`): Root mean square way of the tensor in the window alone, which is
-            all that a predictor may know.
-        kind (`str`): Their kind.
-        family (`np.ndarray` of shape `(N,)`), run (`np.ndarray` of shape `(N,)`): Where each comes from.
+        unit (`torch.Tensor` of shape `(N,)`): Root mean square displacement of the tensor of each weight, before and
+            in the window. Errors are divided by it, so that all tensors have the same weight.
+        tensor_scale (`torch.Tensor` of shape `(N,)`): Root mean square displacement of the tensor in the window alone,
+            which a predictor can know.
+        kind (`str`): The kind of the weights.
+        family (`np.ndarray` of shape `(N,)`), run (`np.ndarray` of shape `(N,)`): Family and run of each weight.
         normalized (`bool`, defaults to `True`): Whether batches are divided by `unit`, for a scale-free predictor.
-        jitter (`float`, defaults to 0.0): Standard deviation of the noise that batches get, on all snapshots but the
-            oldest, over the weight's largest displacement (`training_jitter` of [`InvWNNConfig`]).
+        jitter (`float`, defaults to 0.0): Standard deviation of the noise added to all snapshots but the oldest, in
+            units of the largest displacement of the weight (`training_jitter` of [`InvWNNConfig`]).
     """
 
     trajectory: torch.Tensor
@@ -59,7 +59,7 @@ class Windows(torch.utils.data.Dataset):
         return self.__getitems__([index])
 
     def __getitems__(self, indices: Sequence[int]) -> dict[str, torch.Tensor | str]:
-        """A whole batch at once, already collated."""
+        """A collated batch."""
         index = torch.as_tensor(indices)
         unit = self.unit[index] if self.normalized else torch.ones(len(index))
         trajectory = self.trajectory[index]
@@ -75,7 +75,7 @@ class Windows(torch.utils.data.Dataset):
         }
 
     def select(self, chosen: np.ndarray) -> Windows:
-        """Those at the given positions, or where a mask is true."""
+        """The windows at some positions, or where a mask is true."""
         index = torch.from_numpy(np.flatnonzero(chosen) if chosen.dtype == bool else chosen)
         return replace(
             self,
@@ -85,7 +85,7 @@ class Windows(torch.utils.data.Dataset):
         )
 
     def at_most(self, per_family: int, seed: int = 0) -> Windows:
-        """A random part, of no family more than `per_family`, so that large models do not outweigh small ones."""
+        """A random subset with at most `per_family` windows of each family, so that large models do not dominate."""
         order = np.random.default_rng(seed).permutation(len(self))
         chosen = [order[self.family[order] == family][:per_family] for family in np.unique(self.family)]
         return self.select(np.sort(np.concatenate(chosen)))
@@ -95,19 +95,19 @@ def windows_of(
     histories: datasets.Dataset, kind: str, num_snapshots: int, rewind_epochs: int, stride: int = 3
 ) -> Windows:
     """
-    Cuts windows out of every ordinary history of one kind, starting every `stride` epochs.
+    Windows of every ordinary history of one kind, one every `stride` epochs.
 
-    Tensors that stood still are left out, and so are, with a warning, runs with a value that is not finite.
+    Tensors that did not move are left out; runs with a value that is not finite are left out with a warning.
 
     Args:
-        histories (`datasets.Dataset`): Rows as [`record_run`] makes them.
+        histories (`datasets.Dataset`): Rows of [`record_run`].
         kind (`str`): `"conv"`, `"linear"` or `"bias"`.
         num_snapshots (`int`): K.
         rewind_epochs (`int`): U.
         stride (`int`, defaults to 3): Epochs between two windows of a history.
 
     Raises:
-        ValueError: A column is missing, a history is shorter than K + U, or none is of this kind.
+        ValueError: A column is missing, a history is shorter than K + U, or no weight of this kind moved.
     """
     pieces = []
     for tensor in _tensors(histories, "ordinary", kind):
@@ -125,15 +125,15 @@ def windows_of(
 
 def counterfactual_windows(histories: datasets.Dataset, kind: str, num_snapshots: int) -> Windows:
     """
-    One window for every weight of every counterfactual run: its trajectory on D_f, and what it would be without D_f.
+    One window for every weight of every counterfactual run: its trajectory on D_f, and its value without D_f.
 
     Args:
-        histories (`datasets.Dataset`): Rows as [`record_counterfactual`] makes them.
+        histories (`datasets.Dataset`): Rows of [`record_counterfactual`].
         kind (`str`): `"conv"`, `"linear"` or `"bias"`.
         num_snapshots (`int`): K.
 
     Raises:
-        ValueError: A column is missing, a trajectory has not K snapshots, or none is of this kind.
+        ValueError: A column is missing, a trajectory does not have K snapshots, or no weight of this kind moved.
     """
     pieces = []
     for tensor in _tensors(histories, "counterfactual", kind):
@@ -150,15 +150,15 @@ def split_by_family(
     histories: datasets.Dataset, validation: Sequence[str], test: Sequence[str]
 ) -> dict[str, datasets.Dataset]:
     """
-    Parts histories into `"train"`, `"validation"` and `"test"`.
+    Splits histories by family into `"train"`, `"validation"` and `"test"`.
 
     Args:
         histories (`datasets.Dataset`): With the columns `architecture` and `dataset`.
-        validation (`Sequence[str]`): Families to stop training by, such as `"vit x digits"`; `*` stands for anything.
-        test (`Sequence[str]`): Families to report on. One that fits both is in the test set.
+        validation (`Sequence[str]`): Families for early stopping, such as `"vit x digits"`; `*` matches anything.
+        test (`Sequence[str]`): Families for reported results. A family that matches both is in the test set.
 
     Raises:
-        ValueError: A pattern fits no family, or a part is left without one; the message lists the families.
+        ValueError: A pattern matches no family, or a part is empty; the message lists the families.
     """
     rows = histories.with_format("arrow")[:]
     names = pc.binary_join_element_wise(
@@ -174,7 +174,7 @@ def split_by_family(
         parts[_part(family, validation, test)].append(family)
     if empty := [part for part, chosen in parts.items() if not chosen]:
         raise ValueError(f"`validation` and `test` leave no family for {empty}; the families are {families}.")
-    # Whole tables rather than `select`: rows behind a list of indices are gathered one by one at every reading.
+    # Tables instead of `select`, which would gather rows one by one at every read.
     from datasets import Dataset
 
     return {
@@ -239,10 +239,10 @@ def _tensors(histories: datasets.Dataset, run_type: str, kind: str) -> Iterator[
 
 
 def _joined(pieces: list[dict[str, Any]], kind: str) -> Windows:
-    kept = [piece for piece in pieces if not piece["still"]]
-    if not kept:
+    moved = [piece for piece in pieces if not piece["still"]]
+    if not moved:
         raise ValueError(f"`histories` has no weights of the kind {kind!r} that moved.")
-    whole = {name: np.concatenate([piece[name] for piece in kept]) for name in kept[0] if name != "still"}
+    whole = {name: np.concatenate([piece[name] for piece in moved]) for name in moved[0] if name != "still"}
     tensors = (torch.from_numpy(whole[name]).float() for name in _TENSORS)
     trajectory, labels, unit, tensor_scale = tensors
     return Windows(trajectory, labels, unit, tensor_scale, kind, whole["family"], whole["run"])

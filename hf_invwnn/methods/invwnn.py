@@ -1,4 +1,4 @@
-"""InvWNN: fine-tune on the forget set, record the trajectory, predict past weights, repeat. Algorithm 1 of the paper."""
+"""InvWNN, algorithm 1 of the paper: fine-tune on D_f, record the trajectory, predict past weights, repeat."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ logger = logging.get_logger(__name__)
 
 class InvWNNUnlearner(Unlearner):
     r"""
-    Makes a model forget given examples from those examples alone (Jang, Kim and Youn, "Learning to Rewind via Iterative
-    Prediction of Past Weights for Practical Unlearning", AAAI 2025). Each round:
+    Makes a model forget given examples from those examples alone (Jang, Kim and Youn, "Learning to Rewind via
+    Iterative Prediction of Past Weights for Practical Unlearning", AAAI 2025). Each round:
 
         warmup_intervals                fine-tune on D_f without recording
         Phi^t .. Phi^{t+K-1}            record K snapshots, one at the start and one after each further interval

@@ -59,13 +59,13 @@ def find_method(name: str) -> type[Unlearner]:
     """
     if name in METHODS:
         return METHODS[name]
-    found = list(entry_points(group=ENTRY_POINT_GROUP, name=name))
-    if not found:
+    registered = list(entry_points(group=ENTRY_POINT_GROUP, name=name))
+    if not registered:
         raise ValueError(f"`method` must be one of {', '.join(method_names())}, got {name!r}.")
-    method = found[0].load()
+    method = registered[0].load()
     if not (isinstance(method, type) and issubclass(method, Unlearner)):
         raise TypeError(
-            f"`method`: {name!r} is registered as `{found[0].value}`, which is not a subclass of Unlearner."
+            f"`method`: {name!r} is registered as `{registered[0].value}`, which is not a subclass of Unlearner."
         )
     return method
 
@@ -75,7 +75,6 @@ def make_unlearner(
     model: nn.Module,
     args: UnlearningArguments,
     forget_dataset: Any,
-    *rest: Any,
     retain_dataset: Any = None,
     **kwargs: Any,
 ) -> Unlearner:
@@ -84,7 +83,7 @@ def make_unlearner(
 
     Args:
         name (`str`): One of [`method_names`].
-        model (`nn.Module`), args ([`UnlearningArguments`]), forget_dataset (`Dataset`), rest: As for [`Unlearner`].
+        model (`nn.Module`), args ([`UnlearningArguments`]), forget_dataset (`Dataset`): As for [`Unlearner`].
         retain_dataset (`Dataset`, *optional*): D_r; passed on only to a method that trains on it.
         kwargs: Other arguments of the unlearner, and those of the method.
 
@@ -94,7 +93,7 @@ def make_unlearner(
     method = find_method(name)
     if method.needs_retain:
         kwargs["retain_dataset"] = retain_dataset
-    return method(model, args, forget_dataset, *rest, **kwargs)
+    return method(model, args, forget_dataset, **kwargs)
 
 
 __all__ = ["METHODS", "find_method", "make_unlearner", "method_names"]

@@ -1,4 +1,4 @@
-"""SCRUB: distil the original model on the retain set, and move away from it on the forget set (Kurmanji et al., 2023)."""
+"""SCRUB: distil the original model on D_r and move away from it on D_f (Kurmanji et al., 2023)."""
 
 from __future__ import annotations
 

@@ -56,10 +56,10 @@ class UnlearningArguments(TrainingArguments):
         utility_metric (`str`, defaults to `"eval_unseen_accuracy"`): A metric of an evaluation set.
         max_forget_steps (`int`, *optional*): Budget of optimizer steps; a round that would exceed it is not begun.
         max_seconds (`float`, *optional*): Budget of time; when it is used up, the last good weights are restored.
-        hub_strategy (`str`, defaults to `"end"`): The only value allowed with `push_to_hub=True`: earlier uploads would
-            still contain the forget set.
-        learning_rate (`float`, defaults to 1e-3): The default suits models trained from scratch. For a pretrained model
-            start from its fine-tuning learning rate.
+        hub_strategy (`str`, defaults to `"end"`): The only value allowed with `push_to_hub=True`: earlier uploads
+            would still contain the forget set.
+        learning_rate (`float`, defaults to 1e-3): The default suits models trained from scratch. For a pretrained
+            model start from its fine-tuning learning rate.
         lr_scheduler_type (`str`, defaults to `"constant"`), max_grad_norm (`float`, defaults to 0.0): As in
             [`~transformers.TrainingArguments`]. A decaying rate or gradient clipping would space the snapshots
             unevenly.

@@ -1,4 +1,4 @@
-"""The schedule of an unlearning run: rounds, measurements, stopping rules. A function of the step, so that it resumes."""
+"""The schedule of an unlearning run, a function of the step: rounds, measurements, stopping rules."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ class UnlearningCallback(TrainerCallback):
     # ---- Stopping ----
 
     def _apply_stopping_rules(self, state: TrainerState, control: TrainerControl, metrics: dict[str, float]) -> None:
-        """Stops if a rule is passed, after returning to the point of the segment where the first of them was reached."""
+        """If a rule is passed, returns to the point of the segment where the first of them was reached, and stops."""
         excesses = [(rule, rule.excess(metrics)) for rule in self.rules]
         passed = [(rule, excess) for rule, excess in excesses if not excess < 0]
         if not passed:

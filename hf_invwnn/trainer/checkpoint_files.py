@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from ..errors import CheckpointMismatchError, CorruptCheckpointError
 from ..files import sha256
+from .state import RunState
 
 
 STATE_NAME = "unlearning_state.json"
@@ -127,7 +129,10 @@ def load_state(folder: str | os.PathLike) -> dict[str, Any]:
             f"`{path}` has format_version {version}, this version of hf-invwnn reads {STATE_VERSION}; resume with the "
             "version that wrote it (0.1 for 1), or start the run again."
         )
-    if missing := sorted(_STATE_KEYS - set(state)):
+    run = state.get("run")
+    missing = sorted(_STATE_KEYS - set(state))
+    missing += [f"run.{item.name}" for item in fields(RunState) if isinstance(run, dict) and item.name not in run]
+    if missing:
         raise CorruptCheckpointError(f"`{path}` lacks {', '.join(missing)}.")
     return state
 

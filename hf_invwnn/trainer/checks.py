@@ -40,13 +40,21 @@ def evaluation_sets(forget_dataset: Any, eval_dataset: Any, forget_eval_dataset:
     return sets
 
 
-def check_datasets(model: nn.Module, args: UnlearningArguments, forget_dataset: Any, sets: Mapping[str, Any]) -> None:
+def check_datasets(
+    model: nn.Module,
+    args: UnlearningArguments,
+    forget_dataset: Any,
+    train_dataset: Any,
+    sets: Mapping[str, Any],
+) -> None:
     """
-    Checks the forget set and the labels of all data sets.
+    Checks the forget set, the data set of the steps, and the labels of all data sets.
 
     Raises:
-        ValueError: The forget set cannot be used, or a label is not a class of the model.
+        ValueError: The forget set cannot be used, `train_dataset` is empty, or a label is not a class of the model.
     """
+    if isinstance(train_dataset, Sized) and len(train_dataset) == 0:
+        raise ValueError("`train_dataset` is empty; leave it out to take the steps on `forget_dataset`.")
     batch = args.per_device_train_batch_size * args.world_size if args.dataloader_drop_last else 1
     check_forget_set(forget_dataset, args.snapshot_strategy, least=batch)
     check_labels("forget_dataset", forget_dataset, model)
@@ -178,11 +186,11 @@ def check_distribution(accelerator: Accelerator, method: str, needs_whole_weight
             "`fsdp_version` is 1, which hides the parameters in flat ones; set `fsdp_version: 2` in the configuration "
             "of accelerate."
         )
-    kept = str(getattr(fsdp, "state_dict_type", ""))
-    if fsdp is not None and "FULL_STATE_DICT" not in kept:
+    saved_as = str(getattr(fsdp, "state_dict_type", ""))
+    if fsdp is not None and "FULL_STATE_DICT" not in saved_as:
         raise ValueError(
-            f"`fsdp_state_dict_type` is {kept.rpartition('.')[2] or None}, with which `save_model` would leave no "
-            "weights behind; set `fsdp_state_dict_type: FULL_STATE_DICT` in the configuration of accelerate."
+            f"`fsdp_state_dict_type` is {saved_as.rpartition('.')[2] or None}, with which `save_model` would save no "
+            "weights; set `fsdp_state_dict_type: FULL_STATE_DICT` in the configuration of accelerate."
         )
     deepspeed = getattr(accelerator.state, "deepspeed_plugin", None)
     if deepspeed is not None and deepspeed.zero_stage == 3:

@@ -10,8 +10,8 @@ import torch
 @torch.no_grad()
 def sync_fp32_master_weights(parameters: Mapping[str, torch.Tensor]) -> None:
     """
-    Copies the current parameters into the fp32 master weights of DeepSpeed's ZeRO, which steps on those and writes them
-    over the parameters: without this the next step would undo a rewind.
+    Copies the current parameters into the fp32 master weights of DeepSpeed's ZeRO. ZeRO steps on those and writes them
+    over the parameters: without the copy the next step would undo a rewind.
 
     Args:
         parameters (`dict[str, torch.Tensor]`): Parameters that have changed; those without master weights are skipped.

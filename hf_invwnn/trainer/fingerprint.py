@@ -36,6 +36,15 @@ def predictor_hash(predictor: Any) -> str:
     return digest.hexdigest()
 
 
+def weights_hash(network: torch.nn.Module) -> str:
+    """SHA-256 of names and bytes of all weights, in the order of the names, as in their safetensors file."""
+    digest = hashlib.sha256()
+    for name, value in sorted(network.state_dict().items()):
+        digest.update(name.encode())
+        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
 def dataset_hash(dataset: Any) -> str | None:
     """
     SHA-256 of the examples of a data set, in their order; `None` for one without a length.
@@ -106,4 +115,4 @@ def _seeded() -> Iterator[None]:
             np.random.set_state(numpy)
 
 
-__all__ = ["dataset_hash", "frozen_hash", "predictor_hash"]
+__all__ = ["dataset_hash", "frozen_hash", "predictor_hash", "weights_hash"]

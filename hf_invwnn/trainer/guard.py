@@ -1,4 +1,4 @@
-"""What happens to the weights when `train()` is interrupted or fails: the model never keeps those of an unfinished round."""
+"""Weights after `train()` was interrupted or failed: the model never keeps those of an unfinished round."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The last good weights of a run: those after the last round that was kept, which the model has whenever the run ends."""
+"""The last good weights of a run: those after the last round that was kept. The model has them when the run ends."""
 
 from __future__ import annotations
 

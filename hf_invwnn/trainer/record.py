@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any
 
+from torch import nn
+
 from ..audit.record import make_record
 from ..files import sha256_of_files
 from ..hub.allowlist import model_files
-from .fingerprint import predictor_hash
+from .fingerprint import weights_hash
 
 
 if TYPE_CHECKING:
@@ -62,7 +64,7 @@ def record_of(unlearner: Unlearner, folder: str, facts: Mapping[str, Any]) -> di
 
 
 def describe_predictor(predictor: Any) -> dict[str, Any] | None:
-    """Name, configuration and SHA-256 of a predictor; `None` without one."""
+    """Name, configuration and SHA-256 of the weights of a predictor; `None` without one."""
     if predictor is None:
         return None
     config = getattr(predictor, "config", None)
@@ -70,7 +72,7 @@ def describe_predictor(predictor: Any) -> dict[str, Any] | None:
     return {
         "name": type(predictor).__name__,
         "config": config.to_diff_dict() if hasattr(config, "to_diff_dict") else settings,
-        "sha256": predictor_hash(predictor),
+        "sha256": weights_hash(predictor) if isinstance(predictor, nn.Module) else None,
     }
 
 

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from accelerate.utils import broadcast_object_list
+from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedModel, Trainer
 from transformers.trainer_utils import TrainOutput
-from transformers.utils import is_peft_available
+from transformers.utils import SAFE_WEIGHTS_NAME, is_peft_available
 
 from ..audit.publish import run_contents
 from ..audit.record import write_record
@@ -48,7 +49,8 @@ class Unlearner(Trainer):
 
     Args:
         model (`PreTrainedModel` or `nn.Module`): The trained model; changed in place by `train()`. A module may have a
-            `label_names` attribute (an empty one means that it returns a loss without labels) and a `save_pretrained`.
+            `label_names` attribute (an empty one means that it returns a loss without labels), a `save_pretrained`,
+            and an `on_train_exit`, which is called when `train()` ends or fails.
         args ([`UnlearningArguments`]): Length of the rounds, and when to stop.
         forget_dataset (`datasets.Dataset` or sized `torch.utils.data.Dataset`): D_f, as in training. An unsized one
             works with `snapshot_strategy="steps"`.
@@ -104,7 +106,7 @@ class Unlearner(Trainer):
             raise TypeError("`model_init` is not supported: pass the trained model as `model`.")
         self.check_arguments(args)
         sets = evaluation_sets(forget_dataset, eval_dataset, forget_eval_dataset)
-        check_datasets(model, args, forget_dataset, sets)
+        check_datasets(model, args, forget_dataset, train_dataset, sets)
         parameters = select_parameters(model, args.tracked_parameters)
         rules = [*rules_from(args, sets), *stopping_rules]
         check_rules(rules, sets)
@@ -112,8 +114,8 @@ class Unlearner(Trainer):
         if trainer_kwargs.get("compute_metrics") is None:
             if label_names == [] and args.target_ua is not None:
                 raise ValueError(
-                    f"`target_ua` needs an accuracy on the forget set, got {args.target_ua}, but {type(model).__name__} "
-                    "takes no labels; pass a rule in `stopping_rules`, or `compute_metrics`."
+                    f"`target_ua` needs an accuracy on the forget set, got {args.target_ua}, but "
+                    f"{type(model).__name__} takes no labels; pass a rule in `stopping_rules`, or `compute_metrics`."
                 )
             if label_names != []:
                 trainer_kwargs["compute_metrics"] = classification_accuracy
@@ -272,6 +274,8 @@ class Unlearner(Trainer):
         self.last_good.snapshot = None
         self.unlearning.resume_from = folder
         with ExitStack() as contexts:
+            if hasattr(model, "on_train_exit"):
+                contexts.callback(model.on_train_exit)
             contexts.enter_context(frozen_parameters(model, self.tracked.parameters))
             if self.args.freeze_normalization:
                 contexts.enter_context(frozen_statistics(model))
@@ -305,6 +309,26 @@ class Unlearner(Trainer):
                 checkpoint.save_run(self, incomplete / f"checkpoint-{self.state.global_step}")
             finally:
                 self._incomplete_folder = None
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        """
+        Saves as the Trainer does. Checkpoints of a module with its own `save_pretrained` hold no frozen parameters,
+        such as the base model under LoRA layers: a resumed run has them, and compares their hash.
+        """
+        model = self.accelerator.unwrap_model(self.model)
+        if _saves_itself(model):
+            frozen = dict(model.named_parameters()).keys() - self.tracked.parameters.keys()
+            tensors = model.state_dict() if state_dict is None else state_dict
+            state_dict = {name: value for name, value in tensors.items() if name not in frozen}
+        super()._save(output_dir, state_dict)
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
+        if self.is_fsdp_enabled or not _saves_itself(self.accelerator.unwrap_model(self.model)):
+            super()._load_from_checkpoint(resume_from_checkpoint, model)
+            return
+        # The Trainer warns of parameters that a checkpoint lacks, by attributes that only a `PreTrainedModel` has.
+        tensors = load_file(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME)
+        (self.model if model is None else model).load_state_dict(tensors, strict=False)
 
     # ---- Saving and sharing ----
 

@@ -71,7 +71,7 @@ def map_file(path: str | os.PathLike, specs: Mapping[str, TensorSpec]) -> dict[s
     The space is reserved at once: writing to a mapped file on a full disk kills the process.
 
     Args:
-        path (`str` or `os.PathLike`): The file; an existing one is replaced, and stays with the process that mapped it.
+        path (`str` or `os.PathLike`): The file. An existing file is replaced; a process that has mapped it keeps it.
         specs (`dict[str, TensorSpec]`): The tensors.
 
     Raises:

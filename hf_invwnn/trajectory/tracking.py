@@ -106,7 +106,7 @@ def non_finite(tensors: Iterable[tuple[str, torch.Tensor]]) -> list[str]:
 
 
 def _is_finite(value: torch.Tensor) -> bool:
-    # A sum is several times as fast as `isfinite` of every number. A finite tensor whose sum overflows is checked again.
+    # A sum is several times as fast as `isfinite` of every number. A tensor whose sum overflows is checked again.
     if not value.is_floating_point() or bool(torch.isfinite(value.sum())):
         return True
     return bool(torch.isfinite(value).all())

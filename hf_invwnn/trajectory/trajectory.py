@@ -95,7 +95,7 @@ class Trajectory:
         self.count = 0
 
     def blocks(self, size: int) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
-        """Name, flat local weights `(n,)` and their trajectory `(count, n)` in float32, in blocks of at most `size`."""
+        """Name, flat local weights `(n,)` and their float32 trajectory `(count, n)`, in blocks of at most `size`."""
         if self._stream is not None:
             self._stream.synchronize()
         for name, local in self.shards.items():

@@ -1,8 +1,9 @@
-"""Each baseline does what its paper defines, with the stopping rules and checkpoints of every unlearner."""
+"""Each method follows the definition of its paper, and has the stopping rules and checkpoints of every unlearner."""
 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ OWN: dict[str, dict[str, Any]] = {
     "boundary_shrink": {"pixel_mean": MEAN, "pixel_std": STD},
     "ssd": {"alpha": 1.0},  # the default of 10 dampens nothing in a model this small
 }
-# What makes each forget on the tiny ViT within a few epochs.
+# Learning rates at which each method forgets on the tiny ViT within a few epochs.
 RATES = {"neg_grad": 1e-3, "neg_grad_plus": 3e-3, "fine_tuning": 1e-2, "scrub": 3e-3, "ssd": 1e-3}
 Make = Callable[..., Unlearner]
 
@@ -70,7 +71,7 @@ def batch_of(examples: Examples, count: int = 8) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("name", METHODS)
 def test_every_method_forgets_and_stops_where_it_is_told(name: str, make: Make, memorised_vit: nn.Module) -> None:
     options: dict[str, Any] = {"num_rewinds": 60, "target_ua": 30.0, "ua_tolerance": 4.0}
-    if METHODS[name].rewinds:
+    if METHODS[name].records_trajectory:
         options |= {"num_snapshots": 15, "residual_scale": 0.5, "learning_rate": 1e-3}
     unlearner = make(name, memorised_vit, **options)
     unlearner.train()
@@ -84,12 +85,12 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bitwise(
     name: str, make: Make, memorised_vit: nn.Module, memorised: dict[str, torch.Tensor]
 ) -> None:
     options: dict[str, Any] = {"weight_decay": 0.1, "learning_rate": 1e-3}
-    if METHODS[name].rewinds:
+    if METHODS[name].records_trajectory:
         options |= {"num_snapshots": 15}
     whole = make(name, memorised_vit, **options)
     whole.train()
     expected = copied(memorised_vit)
-    # One step into the second turn.
+    # One step into the second round.
     step = whole.state.global_step // 3 + 1
     memorised_vit.load_state_dict(memorised)
     broken = make(name, memorised_vit, **options, save_strategy="steps", save_steps=step)
@@ -105,15 +106,15 @@ def test_a_resumed_run_equals_an_uninterrupted_one_bitwise(
     assert differing(expected, memorised) != []
 
 
-def test_a_run_does_not_depend_on_what_is_watched(
+def test_a_run_does_not_depend_on_its_evaluation_sets(
     make: Make, memorised: dict[str, torch.Tensor], digits: Examples
 ) -> None:
     """Evaluations draw from no generator that random labels or the order of batches come from."""
     ends = []
-    for watched in ({}, {"test": digits.part(500, 700), "unseen": digits.part(700, 900)}):
+    for eval_sets in ({}, {"test": digits.part(500, 700), "unseen": digits.part(700, 900)}):
         model = build_model("vit")
         model.load_state_dict(memorised)
-        make("random_label", model, {"eval_dataset": watched}).train()
+        make("random_label", model, {"eval_dataset": eval_sets}).train()
         ends.append(copied(model))
     assert differing(*ends) == []
     assert differing(ends[0], memorised)
@@ -124,19 +125,20 @@ def test_without_retained_examples_a_method_that_needs_them_is_refused(
     name: str, memorised_vit: nn.Module, noisy: Examples, tmp_path: Path
 ) -> None:
     args = UnlearningArguments(output_dir=str(tmp_path))
-    with unchanged(memorised_vit), pytest.raises(ValueError, match=f"`retain_dataset` is None, and {name} learns"):
+    message = rf"`retain_dataset` is None, and {re.escape(METHODS[name].title)} trains"
+    with unchanged(memorised_vit), pytest.raises(ValueError, match=message):
         make_unlearner(name, memorised_vit, args, noisy)
 
 
 @pytest.mark.parametrize(
-    "name", [name for name, method in METHODS.items() if not method.needs_retain and name != "invwnn"]
+    "name", [name for name, method in METHODS.items() if not method.needs_retain and not method.records_trajectory]
 )
 def test_a_forget_only_method_refuses_retained_examples(
     name: str, memorised_vit: nn.Module, noisy: Examples, retained: Examples, tmp_path: Path
 ) -> None:
     args = UnlearningArguments(output_dir=str(tmp_path))
-    with pytest.raises(ValueError, match=f"{name} sees the forget set alone"):
-        METHODS[name].unlearner(memorised_vit, args, noisy, retain_dataset=retained, **OWN.get(name, {}))
+    with pytest.raises(ValueError, match=f"{METHODS[name].title} is forget-only"):
+        METHODS[name](memorised_vit, args, noisy, retain_dataset=retained, **OWN.get(name, {}))
 
 
 @pytest.mark.parametrize("name", [name for name, method in METHODS.items() if method.needs_labels])
@@ -145,7 +147,7 @@ def test_a_method_that_needs_labels_is_refused_without(
 ) -> None:
     unlabelled = Dataset.from_dict({"pixel_values": np.zeros((4, 1, 8, 8), np.float32)})
     args = UnlearningArguments(output_dir=str(tmp_path))
-    with unchanged(vit), pytest.raises(ValueError, match=f"{name} needs class labels"):
+    with unchanged(vit), pytest.raises(ValueError, match=f"{METHODS[name].title} needs class labels"):
         make_unlearner(name, vit, args, unlabelled, unlabelled, **OWN.get(name, {}))
 
 
@@ -217,9 +219,9 @@ def test_boundary_shrink_takes_the_teachers_nearest_class(
     assert images.grad is not None
     attacked = torch.clamp(images.detach() + 0.3 * images.grad.sign(), 0, 1)
     expected = memorised_vit(pixel_values=2 * attacked - 1).logits.argmax(-1)
-    found = unlearner.boundary_labels(batch)
-    assert torch.equal(found, expected)
-    assert (found != batch["labels"]).any(), "the attack leaves the class for some"
+    labels = unlearner.boundary_labels(batch)
+    assert torch.equal(labels, expected)
+    assert (labels != batch["labels"]).any(), "the attack leaves the class for some"
     with torch.no_grad():
         memorised_vit.classifier.bias.add_(torch.arange(10.0))  # type: ignore[operator, union-attr]
     assert torch.equal(unlearner.boundary_labels(batch), expected), "the teacher is the model as it was"
@@ -261,7 +263,7 @@ def test_neg_grad_goes_up_the_loss(make: Make, memorised_vit: nn.Module, noisy: 
     assert losses[-1] > losses[0]
 
 
-def test_a_baseline_that_diverges_is_undone_and_ended(make: Make, memorised_vit: nn.Module) -> None:
+def test_a_method_that_diverges_is_undone_and_ended(make: Make, memorised_vit: nn.Module) -> None:
     unlearner = make("neg_grad", memorised_vit, learning_rate=1e30, optim="sgd", num_rewinds=10)
     unlearner.train()
     assert "was undone" in str(unlearner.stop_reason)
@@ -290,15 +292,12 @@ class Backwards:
     def predict_residual(self, trajectory: torch.Tensor, kind: str) -> torch.Tensor:
         return 4 * (trajectory[-1] - trajectory[0])
 
-    def predict_past(self, trajectory: torch.Tensor, kind: str) -> torch.Tensor:
-        return trajectory[0] + self.predict_residual(trajectory, kind)
 
-
-def test_fine_tuning_takes_its_steps_on_what_is_kept(make: Make, memorised_vit: nn.Module, retained: Examples) -> None:
+def test_fine_tuning_steps_on_the_retain_set(make: Make, memorised_vit: nn.Module, retained: Examples) -> None:
     unlearner = make("fine_tuning", memorised_vit)
     seen = torch.cat([batch["pixel_values"] for batch in unlearner.get_train_dataloader()])
-    kept = retained.columns["pixel_values"]
-    assert sorted(map(float, seen.flatten(1).sum(1))) == sorted(map(float, kept.flatten(1).sum(1)))
+    pixels = retained.columns["pixel_values"]
+    assert sorted(map(float, seen.flatten(1).sum(1))) == sorted(map(float, pixels.flatten(1).sum(1)))
 
 
 def test_neg_grad_plus_weighs_both_losses(
@@ -319,15 +318,15 @@ def test_scrub_alternates_max_and_min_steps(
     unlearner: Any = make("scrub", memorised_vit, {"alpha": 0.3, "gamma": 0.7, "temperature": 2.0})
     pair = {"forget": batch_of(noisy), "retain": batch_of(retained)}
     with torch.no_grad():
-        taught = {part: memorised_vit(**batch).logits for part, batch in pair.items()}
+        teacher = {part: memorised_vit(**batch).logits for part, batch in pair.items()}
         memorised_vit.classifier.bias.add_(0.3 * torch.arange(10.0))  # type: ignore[operator, union-attr]
-        said = {part: memorised_vit(**batch).logits for part, batch in pair.items()}
+        student = {part: memorised_vit(**batch).logits for part, batch in pair.items()}
     divergence = {}
     for part in pair:
-        p, q = (functional.softmax(logits.double() / 2, -1) for logits in (taught[part], said[part]))
+        p, q = (functional.softmax(logits.double() / 2, -1) for logits in (teacher[part], student[part]))
         divergence[part] = 4 * (p * (p / q).log()).sum(-1).mean()
-    labelled = functional.cross_entropy(said["retain"].double(), pair["retain"]["labels"])
-    expected = {0: -divergence["forget"], 1: 0.3 * divergence["retain"] + 0.7 * labelled}
+    supervised = functional.cross_entropy(student["retain"].double(), pair["retain"]["labels"])
+    expected = {0: -divergence["forget"], 1: 0.3 * divergence["retain"] + 0.7 * supervised}
     memorised_vit.train()
     for step, value in expected.items():
         unlearner.state.global_step = step
@@ -348,7 +347,7 @@ def test_ssd_dampens_by_the_importances(
             for name, value in zip(sums, torch.autograd.grad(loss, list(model.parameters())), strict=True):
                 sums[name] += value**2
         importance[part] = sums
-    # One batch holds all, so that the order of the batches does not matter; D_f is gone through five times in it.
+    # One batch holds all, so that the order of the batches does not matter; D_f is repeated five times in it.
     unlearner = make("ssd", model, {"alpha": 1.5, "dampening": 0.8}, num_rewinds=1, per_device_train_batch_size=160)
     unlearner.train()
     changed = 0
@@ -380,15 +379,12 @@ def test_retraining_starts_anew_and_sees_no_forget_set(
         seed=4,
     )
     before = copied(memorised_vit)
-    twin: Any = retrain(memorised_vit, args, retained)  # type: ignore[arg-type]
+    retrained_model: Any = retrain(memorised_vit, args, retained)  # type: ignore[arg-type]
     assert differing(copied(memorised_vit), before) == []
-    predicted = twin(pixel_values=retained.columns["pixel_values"]).logits.argmax(-1)
+    predicted = retrained_model(pixel_values=retained.columns["pixel_values"]).logits.argmax(-1)
     assert (predicted == retained.columns["labels"]).float().mean() > 0.95
     fresh: Any = build_model("vit", seed=4)
-    distance = math.sqrt(sum(float((twin.state_dict()[n] - v).square().sum()) for n, v in before.items()))
+    distance = math.sqrt(sum(float((retrained_model.state_dict()[n] - v).square().sum()) for n, v in before.items()))
     assert distance > 1 and fresh.config.num_labels == 10
-    with pytest.raises(ValueError, match="`retain_dataset` must hold examples"):
+    with pytest.raises(ValueError, match="`retain_dataset` is missing or empty"):
         retrain(memorised_vit, args, retained.part(0, 0))  # type: ignore[arg-type]
-    still = TrainingArguments(**{**args.to_dict(), "learning_rate": 0.0, "num_train_epochs": 1})
-    with pytest.raises(ValueError, match="where it was initialised"):
-        retrain(memorised_vit, still, retained)  # type: ignore[arg-type]

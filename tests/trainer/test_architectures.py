@@ -35,7 +35,7 @@ def test_one_rewind_of_every_architecture(
     )
     trainer.train()
     assert trainer.run_state.rounds == 1
-    assert trainer.stop_reason == "all 1 rewinds are done"
+    assert trainer.stop_reason == "all 1 rounds are done"
     assert non_finite(model.state_dict().items()) == []
     assert set(differing(copied(model), before)) == {name for name, _ in model.named_parameters()}
     for point in trainer.history:

@@ -149,7 +149,7 @@ def test_an_evaluation_set_that_takes_the_name_of_the_forget_set(
 def test_a_metric_that_the_evaluation_does_not_give(make_unlearner: Make, vit: nn.Module, forget: Examples) -> None:
     """Only the first evaluation can tell; still nothing has been changed by then."""
     trainer = make_unlearner(vit, forget, eval_dataset=forget, min_utility=0.5, utility_metric="eval_unseen_f1")
-    with unchanged(vit), pytest.raises(ValueError, match="`eval_unseen_f1`, but the evaluation gives only"):
+    with unchanged(vit), pytest.raises(ValueError, match="`eval_unseen_f1`, but the evaluation returns only"):
         trainer.train()
 
 
@@ -158,7 +158,7 @@ def test_a_label_outside_the_classes(make_unlearner: Make, vit: nn.Module, forge
     """Of a torch dataset: -1 is none of the model's ten classes either."""
     labels = forget.columns["labels"].clone()
     labels[11] = wrong
-    message = f"`forget_dataset` has the label {wrong} at index 11, but the model knows the classes 0..9"
+    message = f"`forget_dataset` has the label {wrong} at index 11, but the model has the classes 0..9"
     with unchanged(vit), pytest.raises(ValueError, match=re.escape(message)):
         make_unlearner(vit, forget.relabelled(labels))
 

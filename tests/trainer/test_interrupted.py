@@ -15,12 +15,11 @@ from helpers import Examples, build_model, build_predictor, build_unlearner, cop
 from transformers import TrainerCallback
 
 from hf_invwnn import InvWNNModel, InvWNNUnlearner
+from hf_invwnn.errors import CorruptCheckpointError, InsufficientMemoryError
 from hf_invwnn.trainer.checkpoint_files import STATE_NAME, check_checkpoint, load_state
-from hf_invwnn.errors import CorruptCheckpointError
 from hf_invwnn.trainer.fingerprint import predictor_hash
-from hf_invwnn.trajectory import memory as room_module
+from hf_invwnn.trajectory import memory as memory_module
 from hf_invwnn.trajectory.snapshot import Snapshot
-from hf_invwnn.errors import InsufficientMemoryError
 
 
 RUN: dict[str, Any] = {"learning_rate": 3e-3, "residual_scale": 0.5, "save_strategy": "steps", "save_steps": 4}
@@ -31,8 +30,8 @@ Make = Callable[..., InvWNNUnlearner]
 def make(digits: Examples, tmp_path: Path) -> Make:
     def build(model: Any = None, **options: Any) -> InvWNNUnlearner:
         model = build_model("vit") if model is None else model
-        held_out = digits.part(900, 932)
-        defaults = {**RUN, "eval_dataset": held_out, "output_dir": tmp_path / "out"}
+        unseen = digits.part(900, 932)
+        defaults = {**RUN, "eval_dataset": unseen, "output_dir": tmp_path / "out"}
         return build_unlearner(model, digits.part(0, 16), **{**defaults, **options})
 
     return build
@@ -60,7 +59,7 @@ def test_predictors_of_ones_own_differ_by_their_tensors() -> None:
 def test_a_disk_that_is_full_in_the_middle_puts_the_last_good_weights_back(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The end of a segment is kept while it is searched, and there is no room for it."""
+    """The end of a segment is stored while it is searched, and the disk is full."""
 
     class Overshot:
         splits = ("forget",)
@@ -72,19 +71,19 @@ def test_a_disk_that_is_full_in_the_middle_puts_the_last_good_weights_back(
 
     model = build_model("vit")
     trainer = make(model, trajectory_storage="disk", num_rewinds=3, stopping_rules=[Overshot()])
-    allocate, good, keep = os.posix_fallocate, [], trainer.unlearning.keep
+    allocate, good, mark = os.posix_fallocate, [], trainer.last_good.mark
 
     def full(file: int, offset: int, size: int) -> None:
         if "end" in os.readlink(f"/proc/self/fd/{file}"):
             raise OSError(28, "No space left on device")
         allocate(file, offset, size)
 
-    def watched() -> None:
-        keep()
+    def mark_and_copy() -> None:
+        mark()
         good.append(copied(model))
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    monkeypatch.setattr(trainer.unlearning, "keep", watched)
+    monkeypatch.setattr(trainer.last_good, "mark", mark_and_copy)
     with pytest.raises(InsufficientMemoryError):
         trainer.train()
     assert differing(copied(model), good[-1]) == []
@@ -112,7 +111,7 @@ def test_what_a_killed_run_left_on_the_disk_does_not_count_against_the_next(
     make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     killed = make(trajectory_storage="disk")
-    monkeypatch.setattr(killed, "_clear_disk", lambda: None)
+    monkeypatch.setattr(killed.last_good, "remove_files", lambda: None)
     killed.train()
     folder = killed.args.trajectory_path
     left = sum(path.stat().st_size for path in Path(folder).iterdir())
@@ -122,10 +121,10 @@ def test_what_a_killed_run_left_on_the_disk_does_not_count_against_the_next(
         taken = sum(path.stat().st_size for path in Path(folder).glob("*"))
         return type("Usage", (), {"free": left + left // 2 - taken})
 
-    monkeypatch.setattr(room_module.shutil, "disk_usage", usage)
+    monkeypatch.setattr(memory_module.shutil, "disk_usage", usage)
     resumed = make(trajectory_storage="disk")
     resumed.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-4"))
-    assert resumed.stop_reason == "all 2 rewinds are done"
+    assert resumed.stop_reason == "all 2 rounds are done"
 
 
 @pytest.mark.parametrize(

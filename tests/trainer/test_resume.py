@@ -26,8 +26,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hf_invwnn import InvWNNUnlearner, LinearPredictor
-from hf_invwnn.trainer.checkpoint_files import INCOMPLETE, check_checkpoint, save_state, write_manifest
 from hf_invwnn.errors import CorruptCheckpointError
+from hf_invwnn.trainer.checkpoint_files import INCOMPLETE, check_checkpoint, save_state, write_manifest
 
 
 Make = Callable[..., InvWNNUnlearner]
@@ -151,7 +151,7 @@ def test_the_seconds_of_both_parts_add_up(run: Start, tmp_path: Path, monkeypatc
     interrupt(run(save_every_rewinds=1), 12)
     path = tmp_path / "out" / "checkpoint-8" / "unlearning_state.json"
     state = json.loads(path.read_text())
-    path.write_text(json.dumps({**state, "seconds": 1000.0}))
+    path.write_text(json.dumps({**state, "run": {**state["run"], "seconds_before": 1000.0}}))
     write_manifest(path.parent)
     resumed = run()
     resumed.train(resume_from_checkpoint=True)
@@ -182,7 +182,7 @@ def test_ctrl_c_after_resuming_leaves_the_last_good_weights_of_the_run(run: Star
     """Not those of the checkpoint, which lie in the midst of a recording."""
     seen = []
     whole = run()
-    whole.unlearning.report = lambda point: seen.append(copied(whole.model))
+    whole.log_point = lambda point: seen.append(copied(whole.model))
     whole.train()
     interrupt(run(save_strategy="steps", save_steps=11), 12)
     resumed = run(callbacks=[RaiseAt(13, KeyboardInterrupt())])
@@ -255,13 +255,13 @@ def with_a_last_good_weight(value: torch.Tensor) -> Callable[[Path], None]:
 def without_the_history(folder: Path) -> None:
     path = folder / "unlearning_state.json"
     state = json.loads(path.read_text())
-    del state["history"]
+    del state["run"]["history"]
     path.write_text(json.dumps(state))
 
 
 def without_a_snapshot(folder: Path) -> None:
     state = load_file(folder / "unlearning_state.safetensors")
-    del state["extra.classifier.bias"]
+    del state["method.classifier.bias"]
     save_file(state, folder / "unlearning_state.safetensors")
     write_manifest(folder)
 
@@ -285,7 +285,7 @@ def without_a_snapshot(folder: Path) -> None:
         ),
         (lambda folder: (folder / "optimizer.pt").unlink(), "has no optimizer state"),
         (lambda folder: (folder / "rng_state.pth").unlink(), "has no random state"),
-        (without_the_history, r"unlearning_state\.json` lacks history"),
+        (without_the_history, r"unlearning_state\.json` lacks run\.history"),
         (with_a_last_good_weight(torch.full((10,), torch.nan)), r"`classifier\.bias` that are not finite"),
         (with_a_last_good_weight(torch.zeros(3)), r"the shape \(3,\) for `classifier\.bias`, the model \(10,\)"),
         (
@@ -372,13 +372,14 @@ def test_the_checkpoint_before_a_damaged_one_is_used(
     resumed = run()
     resumed.train(resume_from_checkpoint=True)
     assert "checkpoint-12" in caplog.text
-    assert "The checkpoint before is used" in caplog.text
+    assert "The checkpoint before it is used" in caplog.text
     assert differing(copied(resumed.model), copied(whole.model)) == []
     assert without_seconds(resumed.history) == without_seconds(whole.history)
     for folder in (tmp_path / "out").glob("checkpoint-*"):
         truncate(folder / "optimizer.pt")
     trainer = run()
-    with unchanged(trainer.model), pytest.raises(CorruptCheckpointError, match=r"checkpoint-4/optimizer\.pt` is damaged"):
+    message = r"checkpoint-4/optimizer\.pt` is damaged"
+    with unchanged(trainer.model), pytest.raises(CorruptCheckpointError, match=message):
         trainer.train(resume_from_checkpoint=True)
 
 

@@ -20,12 +20,12 @@ def test_ua_target_measures_points_of_ua(accuracy: float, excess: float) -> None
 
 
 @pytest.mark.parametrize(("forget", "unseen", "excess"), [(0.1, 1.0, -0.9), (1.0, 1.0, 0.0), (3.0, 2.0, 0.5)])
-def test_unseen_loss_measures_the_ratio_of_the_losses(forget: float, held_out: float, excess: float) -> None:
-    metrics = {"eval_forget_loss": forget, "eval_unseen_loss": held_out}
+def test_unseen_loss_measures_the_ratio_of_the_losses(forget: float, unseen: float, excess: float) -> None:
+    metrics = {"eval_forget_loss": forget, "eval_unseen_loss": unseen}
     assert UnseenLoss().excess(metrics) == pytest.approx(excess)
 
 
-def test_unseen_loss_stands_a_held_out_loss_of_zero() -> None:
+def test_unseen_loss_stands_a_loss_of_zero() -> None:
     assert UnseenLoss().excess({"eval_forget_loss": 0.1, "eval_unseen_loss": 0.0}) > 0
 
 

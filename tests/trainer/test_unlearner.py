@@ -92,7 +92,7 @@ def test_train_is_algorithm_1(
 ) -> None:
     """
     Two rewinds against a loop written from the paper, bitwise: when intervals begin and end, what is recorded, where
-    the residual goes, where the next turn starts. Four batches in a fixed order, so epochs and steps differ.
+    the residual goes, where the next round starts. Four batches in a fixed order, so epochs and steps differ.
     """
     predictor = LinearPredictor() if kind == "linear" else build_predictor(trajectory_scale="weight")
     by_hand, by_trainer = build_model("vit"), build_model("vit")
@@ -110,7 +110,7 @@ def test_train_is_algorithm_1(
         train_sampling_strategy="sequential",
         **options,
     )
-    trainer.unlearning.report = lambda point: seen.append(copied(by_trainer))
+    trainer.log_point = lambda point: seen.append(copied(by_trainer))
     trainer.train()
     assert len(seen) == 3, "the start and two rewinds"
     assert differing(copied(by_trainer), seen[2]) == []
@@ -119,18 +119,18 @@ def test_train_is_algorithm_1(
             assert torch.equal(found[name], value), name
     distance = max((expected[1][name] - memorised[name]).abs().max().item() for name in memorised)
     assert distance > 1e-3, "if nothing moves, nothing is compared"
-    assert [point["rewind"] for point in trainer.history] == [0, 1, 2]
-    assert trainer.stop_reason == "all 2 rewinds are done"
+    assert [point["round"] for point in trainer.history] == [0, 1, 2]
+    assert trainer.stop_reason == "all 2 rounds are done"
 
 
 def test_the_history_measures_the_weights_it_belongs_to(
-    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples, held_out: Examples
+    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples, unseen: Examples
 ) -> None:
-    trainer = make_unlearner(memorised_vit, noisy, eval_dataset=held_out, learning_rate=3e-3, residual_scale=2.0)
+    trainer = make_unlearner(memorised_vit, noisy, eval_dataset=unseen, learning_rate=3e-3, residual_scale=2.0)
     trainer.train()
     last = trainer.history[-1]
     with torch.no_grad():
-        for name, data in (("forget", noisy), ("unseen", held_out)):
+        for name, data in (("forget", noisy), ("unseen", unseen)):
             output = memorised_vit.eval()(**data.columns)
             accuracy = (output.logits.argmax(-1) == data.columns["labels"]).float().mean().item()
             assert last[f"eval_{name}_loss"] == pytest.approx(output.loss.item(), rel=1e-5)
@@ -283,7 +283,7 @@ def test_one_example_times_eight_steps_is_eight_examples_at_once(
     assert_close(ends[1], ends[0], rtol=1e-4, atol=2e-6)
 
 
-def test_the_same_seed_gives_the_same_run_bitwise(make_unlearner: Make, texts: Examples, held_out: Examples) -> None:
+def test_the_same_seed_gives_the_same_run_bitwise(make_unlearner: Make, texts: Examples, unseen: Examples) -> None:
     """With shuffling, Adam and dropout; and another seed gives another."""
     ends, histories = [], []
     for seed in (3, 3, 4):
@@ -303,7 +303,7 @@ def test_train_can_be_called_again(make_unlearner: Make, memorised_vit: nn.Modul
     trainer.train()
     first, reached = trainer.history, copied(memorised_vit)
     trainer.train()
-    assert [point["rewind"] for point in trainer.history] == [0, 1]
+    assert [point["round"] for point in trainer.history] == [0, 1]
     for name in ("eval_forget_loss", "eval_forget_accuracy"):
         assert trainer.history[0][name] == pytest.approx(first[-1][name], rel=1e-6)
     assert differing(copied(memorised_vit), reached) != []
@@ -415,13 +415,13 @@ def accuracy(model: nn.Module, data: Examples) -> float:
 
 
 def test_without_a_rule_the_rewind_overshoots(
-    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples, held_out: Examples
+    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples, unseen: Examples
 ) -> None:
     """What the tests of the search below stand on."""
-    before = accuracy(memorised_vit, held_out)
+    before = accuracy(memorised_vit, unseen)
     make_unlearner(memorised_vit, noisy, num_rewinds=1, **OVERSHOOT).train()
     assert ua(memorised_vit, noisy) > 80
-    assert accuracy(memorised_vit, held_out) < before - 0.05
+    assert accuracy(memorised_vit, unseen) < before - 0.05
 
 
 @pytest.mark.parametrize("target", [10.0, 35.0, 70.0])
@@ -434,8 +434,8 @@ def test_an_overshot_ua_target_is_met_to_one_example(
     assert abs(reached - target) <= 100 / len(noisy)
     assert trainer.history[-1]["ua"] == pytest.approx(reached)
     assert 0 < trainer.history[-1]["fraction"] < 1
-    assert trainer.history[-1]["rewind"] == 1
-    assert trainer.stop_reason.startswith(f"target_ua = {target:g} is met by rewind 1, ")
+    assert trainer.history[-1]["round"] == 1
+    assert trainer.stop_reason.startswith(f"target_ua = {target:g} is met by round 1, ")
 
 
 def test_an_overshot_ua_target_is_met_to_half_a_point(
@@ -469,25 +469,25 @@ def test_the_search_only_evaluates(make_unlearner: Make, memorised_vit: nn.Modul
 
 
 def test_stop_at_unseen_loss_ends_where_the_losses_meet(
-    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples, held_out: Examples
+    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples, unseen: Examples
 ) -> None:
-    trainer = make_unlearner(memorised_vit, noisy, eval_dataset=held_out, stop_at_unseen_loss=True, **OVERSHOOT)
+    trainer = make_unlearner(memorised_vit, noisy, eval_dataset=unseen, stop_at_unseen_loss=True, **OVERSHOOT)
     trainer.train()
     with torch.no_grad():
-        forget, unseen = (memorised_vit.eval()(**data.columns).loss.item() for data in (noisy, held_out))
+        forget, other = (memorised_vit.eval()(**data.columns).loss.item() for data in (noisy, unseen))
     assert trainer.history[0]["eval_forget_loss"] < 0.1 * trainer.history[0]["eval_unseen_loss"]
-    assert forget == pytest.approx(unseen, rel=0.02)
-    assert trainer.stop_reason.startswith("stop_at_unseen_loss is met by rewind 1")
+    assert forget == pytest.approx(other, rel=0.02)
+    assert trainer.stop_reason.startswith("stop_at_unseen_loss is met by round 1")
 
 
 def test_min_utility_is_never_undercut(
-    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples, held_out: Examples
+    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples, unseen: Examples
 ) -> None:
     """Ends at the last point that keeps the floor, and as near to it as the metric's steps allow."""
-    floor = accuracy(memorised_vit, held_out) - 0.05
-    trainer = make_unlearner(memorised_vit, noisy, eval_dataset=held_out, min_utility=floor, **OVERSHOOT)
+    floor = accuracy(memorised_vit, unseen) - 0.05
+    trainer = make_unlearner(memorised_vit, noisy, eval_dataset=unseen, min_utility=floor, **OVERSHOOT)
     trainer.train()
-    reached = accuracy(memorised_vit, held_out)
+    reached = accuracy(memorised_vit, unseen)
     assert floor - 1e-9 <= reached <= floor + 0.005 + 1e-9
     assert trainer.history[-1]["fraction"] < 1
     assert "min_utility" in trainer.stop_reason
@@ -498,18 +498,18 @@ def test_a_floor_that_no_point_of_a_rewind_keeps_ends_with_the_weights_before_it
 ) -> None:
     before = copied(memorised_vit)
     trainer = make_unlearner(memorised_vit, noisy, min_utility=0.5, utility_metric="eval_forget_accuracy")
-    trainer.unlearning.measure = lambda splits=None: {
+    trainer.measure = lambda splits=None: {
         "eval_forget_loss": 0.0,
         "eval_forget_accuracy": 0.9 if differing(copied(memorised_vit), before) == [] else 0.1,
     }
     trainer.train()
     assert differing(copied(memorised_vit), before) == []
     assert trainer.history[-1]["fraction"] == 0
-    assert trainer.stop_reason.startswith("no point of rewind 1 keeps to min_utility = 0.5")
+    assert trainer.stop_reason.startswith("no point of round 1 satisfies min_utility = 0.5")
 
 
 def test_min_utility_takes_any_metric_of_any_set(
-    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples, held_out: Examples
+    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples, unseen: Examples
 ) -> None:
     """A metric with an underscore, from the second of two sets, computed by the user's own function."""
 
@@ -517,7 +517,7 @@ def test_min_utility_takes_any_metric_of_any_set(
         share = float((prediction.predictions.argmax(-1) == prediction.label_ids).mean())
         return {"accuracy": share, "top_score": share}
 
-    sets = {"unseen": held_out, "my_other_set": held_out.part(0, 100)}
+    sets = {"unseen": unseen, "my_other_set": unseen.part(0, 100)}
     floor = accuracy(memorised_vit, sets["my_other_set"]) - 0.05
     trainer = make_unlearner(
         memorised_vit,
@@ -534,7 +534,7 @@ def test_min_utility_takes_any_metric_of_any_set(
 
 
 def test_of_two_rules_the_earlier_point_counts(
-    make_unlearner: Make, memorised: dict[str, torch.Tensor], noisy: Examples, held_out: Examples
+    make_unlearner: Make, memorised: dict[str, torch.Tensor], noisy: Examples, unseen: Examples
 ) -> None:
     fractions = {}
     for name, rules in (
@@ -557,12 +557,12 @@ def test_a_rule_that_is_met_exactly_by_a_rewind_needs_no_search(
     make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples
 ) -> None:
     trainer = make_unlearner(memorised_vit, noisy, target_ua=100.0, num_rewinds=3, learning_rate=1e-3)
-    trainer.unlearning.predictor = ConstantPredictor(0.0)
+    trainer.predictor = ConstantPredictor(0.0)
     measured = iter([0.0, 40.0, 100.0])
-    trainer.unlearning.measure = lambda splits=None: {"eval_forget_accuracy": 1 - next(measured) / 100}
+    trainer.measure = lambda splits=None: {"eval_forget_accuracy": 1 - next(measured) / 100}
     trainer.train()
     assert trainer.history[-1]["fraction"] == 1.0
-    assert trainer.stop_reason == "target_ua = 100 is met by rewind 2"
+    assert trainer.stop_reason == "target_ua = 100 is met by round 2"
 
 
 @pytest.mark.parametrize("architecture", ["vit", "resnet"])
@@ -576,7 +576,7 @@ def test_a_rule_that_holds_at_the_start_leaves_the_model_bitwise_unchanged(
     trainer.train()
     assert differing(copied(model), before) == []
     assert len(trainer.history) == 1
-    assert trainer.stop_reason == "target_ua = 0 holds before the first rewind; the model is as it was"
+    assert trainer.stop_reason == "target_ua = 0 holds before the first round; the model is unchanged"
 
 
 def test_the_budget_of_steps_is_kept(make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples) -> None:
@@ -605,7 +605,7 @@ def test_the_budget_of_seconds_ends_with_the_last_good_weights(
     trainer = make_unlearner(memorised_vit, noisy, num_rewinds=5, max_seconds=17.0, residual_scale=1.0)
     after_first: list[dict[str, torch.Tensor]] = []
     trainer.add_callback(Trace(lambda step, _: after_first.append(copied(memorised_vit)) if step == 12 else None))
-    monkeypatch.setattr("hf_invwnn.trainer.callback.time.monotonic", lambda: float(trainer.state.global_step))
+    monkeypatch.setattr("hf_invwnn.trainer.state.time.monotonic", lambda: float(trainer.state.global_step))
     trainer.train()
     assert trainer.run_state.rounds == 1
     assert trainer.state.global_step == 20
@@ -643,15 +643,15 @@ def test_a_rewind_that_cannot_be_used_is_undone(
     predictor = ConstantPredictor(value, still_calls=count)
     seen: list[dict[str, torch.Tensor]] = []
     trainer = make_unlearner(memorised_vit, noisy, num_rewinds=4, predictor=predictor, residual_scale=1.0)
-    trainer.unlearning.report = lambda point: seen.append(copied(memorised_vit))
+    trainer.log_point = lambda point: seen.append(copied(memorised_vit))
     trainer.train()
     assert trainer.run_state.rounds == 1
-    assert [point["rewind"] for point in trainer.history] == [0, 1]
+    assert [point["round"] for point in trainer.history] == [0, 1]
     assert differing(copied(memorised_vit), seen[-1]) == []
     assert all(parameter.isfinite().all() for parameter in memorised_vit.parameters())
     what = "`eval_forget_loss` became" if value == 1e38 else "is not finite"
     assert what in trainer.stop_reason
-    assert trainer.stop_reason.startswith("rewind 2 was undone, ")
+    assert trainer.stop_reason.startswith("round 2 was undone, ")
 
 
 def test_a_fine_tuning_that_diverges_is_undone(
@@ -661,7 +661,7 @@ def test_a_fine_tuning_that_diverges_is_undone(
     trainer = make_unlearner(memorised_vit, noisy, optim="sgd", learning_rate=1e30)
     trainer.train()
     assert differing(copied(memorised_vit), before) == []
-    assert trainer.stop_reason.startswith("rewind 1 was undone, ")
+    assert trainer.stop_reason.startswith("round 1 was undone, ")
 
 
 def test_a_model_that_is_not_finite_to_begin_with_is_refused(
@@ -680,7 +680,7 @@ def test_ctrl_c_leaves_and_saves_the_last_good_weights(
     """In the first and in the second recording; the interruption itself goes on its way."""
     good = {0: copied(memorised_vit)}
     trainer = make_unlearner(memorised_vit, noisy, callbacks=[RaiseAt(step, KeyboardInterrupt())])
-    trainer.unlearning.report = lambda point: good.update({int(point["rewind"]): copied(memorised_vit)})
+    trainer.log_point = lambda point: good.update({int(point["round"]): copied(memorised_vit)})
     with pytest.raises(KeyboardInterrupt):
         trainer.train()
     expected = good[step // 12]
