@@ -23,8 +23,12 @@ def atomic_write(path: str | os.PathLike, content: str | bytes) -> None:
     """
     target = Path(path)
     temporary = target.with_name(target.name + ".tmp")
-    temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-    os.replace(temporary, target)
+    try:
+        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_json(value: Any, path: str | os.PathLike) -> None:
@@ -77,7 +81,7 @@ def read_yaml_mapping(path: str | os.PathLike, argument: str = "config") -> dict
         raise FileNotFoundError(f"`{argument}`: there is no file {str(source)!r}.")
     try:
         value = yaml.safe_load(source.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ValueError(f"`{argument}`: {source} is not YAML: {error}") from error
     if value is not None and not isinstance(value, dict):
         raise ValueError(f"`{argument}`: {source} must hold `name: value` lines.")

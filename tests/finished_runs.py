@@ -1,4 +1,4 @@
-"""A finished run with all that belongs to it, of examples that are easy to find again wherever they get to."""
+"""A finished run and its splits, whose forget examples carry a mark that tests can search for."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from helpers import build_unlearner
 from sklearn.datasets import load_digits
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
-from hf_invwnn.audit.private import example_results, save_private_artifacts
-from hf_invwnn.image_classification import evaluate_model, predict
+from hf_invwnn.evaluation import save_run
 from hf_invwnn.image_classification import ImageTensors
 from hf_invwnn.scenarios import UnlearningSplits
 
@@ -22,7 +21,7 @@ FORGET = (3, 17, 29, 41, 58, 71)
 
 @pytest.fixture(scope="session")
 def marked_splits() -> UnlearningSplits:
-    """120 digits with file names; those to forget are named after a person."""
+    """120 training digits with file names; the file names of the forget set contain `MARK`."""
     digits = load_digits()
     rows = range(120)
     names = [f"{MARK}-{row:04d}.png" if row in FORGET else f"digit-{row:04d}.png" for row in rows]
@@ -43,20 +42,20 @@ def marked_splits() -> UnlearningSplits:
 
 @pytest.fixture(scope="session")
 def finished_run(marked_splits: UnlearningSplits, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of an unlearner, saved with all that belongs to it, and with checkpoints."""
+    """The folder of a finished run: model, processor, record, private artifacts and checkpoints."""
     folder = tmp_path_factory.mktemp("finished") / "run"
     processor = ViTImageProcessorPil(size={"height": 8, "width": 8})
     sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
     config = ViTConfig(image_size=8, patch_size=4, **sizes)
     config.num_labels = 10
-    models = {name: ViTForImageClassification(config).eval() for name in ("before", "after", "oracle")}
-    models["after"].load_state_dict(models["before"].state_dict())
+    models = {name: ViTForImageClassification(config).eval() for name in ("original", "unlearned", "retrained")}
+    models["unlearned"].load_state_dict(models["original"].state_dict())
     sets = {
         name: ImageTensors.from_dataset(getattr(marked_splits, name), processor)
         for name in ("forget", "retain", "test")
     }
     unlearner = build_unlearner(
-        models["after"],
+        models["unlearned"],
         sets["forget"],
         output_dir=str(folder),
         eval_dataset={"test": sets["test"]},
@@ -68,18 +67,13 @@ def finished_run(marked_splits: UnlearningSplits, tmp_path_factory: pytest.TempP
         disable_tqdm=True,
     )
     unlearner.train()
-    unlearner.save_model()
-    processor.save_pretrained(folder)
-    outcomes = {name: predict(model, sets["forget"]) for name, model in models.items()}
-    save_private_artifacts(
-        folder,
+    save_run(
+        unlearner,
         marked_splits,
-        {name: (models[name], processor) for name in ("before", "oracle")},
-        example_results(marked_splits.forget_indices, outcomes),
-    )
-    unlearner.save_record(
-        splits=marked_splits,
-        metrics={name: evaluate_model(model, sets) for name, model in models.items()},
+        sets,
+        processor,
+        models["original"],
+        models["retrained"],
         oracle_used=False,
         license="apache-2.0",
     )

@@ -1,4 +1,4 @@
-"""What a run records about itself: record, private artifacts, cards, report, verification."""
+"""Records, private artifacts, cards, reports and verification of runs."""
 
 from .charts import plot_curves
 from .private import example_results, save_private_artifacts

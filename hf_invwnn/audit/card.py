@@ -1,4 +1,4 @@
-"""Cards of unlearned models and pipelines, made from the record of the run."""
+"""Cards of unlearned models and pipelines, from the record of the run."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from .tables import markdown_table
 _ORACLE_USED = {
     True: "was used to choose where to stop.",
     False: "was not used to choose where to stop.",
-    None: "may have been used to choose where to stop; the run does not say.",
+    None: "may have been used to choose where to stop; the run did not record it.",
 }
-# Prefixes of the arguments shown on the card: those of the method, and those of the optimizer that matter as much.
-_SHOWN = (
+# Prefixes of the arguments on the card: those of the method and the important ones of the optimizer.
+_ON_CARD = (
     *("num_", "snapshot", "warmup_intervals", "residual_scale", "tracked", "freeze", "reset_optimizer", "trajectory"),
     *("target_ua", "ua_tolerance", "stop_at", "min_utility", "utility", "max_forget", "max_seconds", "seed"),
     *("learning_rate", "lr_sched", "optim", "per_device_train", "gradient_acc", "max_grad"),
@@ -37,14 +37,14 @@ def unlearned_card(
         pipeline_class (`str`, *optional*): Class of the pipeline, for a pipeline.
         task (`str`, *optional*): Task of the model, such as `"image-classification"`.
     """
-    known = record["model"]
+    model = record["model"]
     data = ModelCardData(
         model_name=repo_id.split("/")[-1],
-        license=known["license"] or UNKNOWN_LICENSE,
+        license=model["license"] or UNKNOWN_LICENSE,
         library_name="diffusers" if pipeline_class else "transformers",
         tags=["machine-unlearning", "hf-invwnn"],
-        base_model=known["base_model"],
-        datasets=known["datasets"],
+        base_model=model["base_model"],
+        datasets=model["datasets"],
         pipeline_tag=task,
         eval_results=_eval_results(record, task or "other"),
     )
@@ -53,7 +53,7 @@ def unlearned_card(
         "unlearned_pipeline.md" if pipeline_class else "unlearned_model.md",
         record=record,
         repo_id=repo_id,
-        base_model=known["base_model"],
+        base_model=model["base_model"],
         pipeline_class=pipeline_class,
         forget_count=_number(record["forget"]["count"]),
         metrics_table=_metrics_table(record["metrics"]),
@@ -61,7 +61,7 @@ def unlearned_card(
         oracle_used=_ORACLE_USED[record["stopping"]["oracle_used"]],
         cost=_cost(record["cost"]),
         predictor=_predictor(record["predictor"]),
-        arguments_yaml=dump_yaml({"method": record["method"], **_shown(record["arguments"])}),
+        arguments_yaml=dump_yaml({"method": record["method"], **_card_arguments(record["arguments"])}),
     )
     return make_card(ModelCard, data, text)
 
@@ -116,7 +116,7 @@ def _metrics_table(metrics: Mapping[str, Any]) -> str:
 
 
 def _counted(counts: Mapping[str, int]) -> str:
-    parts = [f"{counts[name]} {name}" for name in ("forget", "retain", "test", "held_out") if counts.get(name)]
+    parts = [f"{counts[name]} {name}" for name in ("forget", "retain", "test", "unseen") if counts.get(name)]
     return f"Measured on {', '.join(parts)} examples." if parts else ""
 
 
@@ -138,8 +138,8 @@ def _predictor(predictor: Mapping[str, Any] | None) -> str | None:
     return f"{predictor['name']}{digest}"
 
 
-def _shown(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in arguments.items() if name.startswith(_SHOWN)}
+def _card_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in arguments.items() if name.startswith(_ON_CARD)}
 
 
 __all__ = ["pipeline_card", "unlearned_card"]

@@ -1,4 +1,4 @@
-"""The curves of a run: accuracy over UA as PNG or SVG, losses as SVG; and the colours all pictures share."""
+"""The curves of a run: accuracy over UA as PNG or SVG, losses as SVG; and the colours of all figures."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 
-# The palette of Okabe and Ito, distinguishable with every kind of colour vision; then markers for more than eight.
+# The palette of Okabe and Ito, distinguishable with any colour vision, with #999933 in place of yellow.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999933")
 MARKERS = "osD^v<>PX*h"
 UA_AXIS = "UA: share of the forget set no longer predicted as labelled (%)"
@@ -18,7 +18,7 @@ _TEXT = "#010203"
 
 
 class Series(NamedTuple):
-    """One accuracy of a run: the evaluation set, the metric of the retrained model beside it, and its style."""
+    """An accuracy of a run: its evaluation set, the same metric of the retrained model, and its style."""
 
     split: str
     metric: str
@@ -28,7 +28,7 @@ class Series(NamedTuple):
 
     @property
     def key(self) -> str:
-        """The key of a history point."""
+        """The key in a point of the history."""
         return f"eval_{self.split}_accuracy"
 
 
@@ -70,7 +70,7 @@ def plot_curves(
 
 def accuracy_curve(history: Sequence[Mapping[str, float]], retrained: Mapping[str, float] | None = None) -> str | None:
     """
-    The same curve as an SVG element; `None` if neither accuracy was measured.
+    The curve of [`plot_curves`] as an SVG element; `None` if neither accuracy was measured.
 
     Args:
         history (`list[dict[str, float]]`), retrained (`dict`, *optional*): As for [`plot_curves`].
@@ -146,7 +146,7 @@ def _svg(figure: Any, axes: Any, salt: str) -> str:
         figure.savefig(file, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     element = file.getvalue()[file.getvalue().index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
-    # Identifiers must differ between two pictures on one page.
+    # The identifiers of two figures on one page must differ.
     element = re.sub(r'id="([^"]+)"', rf'id="{salt}-\1"', element)
     element = re.sub(r'(xlink:href="#|url\(#)', rf"\g<1>{salt}-", element)
     element = re.sub(r' width="[^"]+pt" height="[^"]+pt"| height="[^"]+pt"| width="[^"]+pt"', "", element, count=2)

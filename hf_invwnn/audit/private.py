@@ -1,4 +1,4 @@
-"""`_private/` in the folder of a run: the artifacts needed to verify the run, which are never uploaded."""
+"""`_private/` in the folder of a run: artifacts for verification, which are never uploaded."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ HASHES = "hashes.json"
 SALT = "salt"
 NOTE = "KEEP_PRIVATE.txt"
 _NOTE = """This folder holds the forget set, its indices, models trained on it, and results of each of its examples.
-It is needed to verify the run. `hf-invwnn push` never uploads it, and nothing else should.
+It is needed to verify the run. `hf-invwnn push` does not upload it; do not publish it in any other way.
 """
 
 
@@ -96,10 +96,10 @@ def example_results(rows: Sequence[int], models: Mapping[str, tuple[Any, Any]]) 
 
 def private_hashes(run: str | os.PathLike) -> dict[str, str]:
     """
-    SHA-256 that every private file had when it was saved; empty if nothing was saved.
+    SHA-256 of every private file at the time it was saved; empty if none was saved.
 
     Raises:
-        ValueError: The file of the hashes is damaged.
+        ValueError: `hashes.json` is damaged.
     """
     path = private_folder(run) / HASHES
     if not path.is_file():
@@ -113,7 +113,7 @@ __all__ = [
     "SALT",
     "SPLITS",
     "example_results",
-    "save_private_artifacts",
     "private_folder",
     "private_hashes",
+    "save_private_artifacts",
 ]

@@ -33,7 +33,7 @@ def run_contents(
     model: Mapping[str, Any] | None = None,
 ) -> Contents:
     """
-    Describes a finished run for [`~hf_invwnn.hub.push`]: the model, its card, and what may be published of its record.
+    Describes a finished run for [`~hf_invwnn.hub.push`]: the model, its card, and the public part of its record.
 
     Args:
         folder (`str` or `os.PathLike`): The folder of the run.
@@ -102,7 +102,7 @@ def _pipeline_class(root: Path) -> str:
 
 
 def _task(root: Path) -> str | None:
-    """The task of the architecture in `config.json`; `None` if its name does not tell."""
+    """The task of the architecture in `config.json`; `None` for architectures of other tasks."""
     path = root / "config.json"
     architectures = (read_json_object(path).get("architectures") or []) if path.is_file() else []
     return next((task for name in architectures for suffix, task in TASKS.items() if name.endswith(suffix)), None)

@@ -16,7 +16,7 @@ from ..metrics.catalogue import MODELS
 
 # Version 1 (hf-invwnn 0.1) named the models before, after and oracle.
 RECORD_VERSION = 2
-# All keys of a record; a push uploads no others.
+# All keys of a record; a push uploads no other keys.
 RECORD_KEYS = (
     "format_version",
     "method",
@@ -36,7 +36,7 @@ FORGET_KEYS = ("count", "sha256", "scenario", "seed")
 STOPPING_KEYS = ("rules", "reason", "oracle_used")
 MODEL_KEYS = ("base_model", "datasets", "license")
 PACKAGES = ("hf-invwnn", "torch", "transformers", "accelerate", "datasets", "diffusers", "scikit-learn", "numpy")
-# Prefixes of arguments that name a folder, an account or a project rather than what was done.
+# Prefixes of arguments that name a folder, an account or a project.
 _NOT_RECORDED = (
     *("hub", "trackio", "output_dir", "logging_dir", "trajectory_folder"),
     *("run_name", "project", "resume_from", "push_to_hub"),
@@ -58,7 +58,7 @@ def make_record(
     model: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """
-    Makes the record of a run: counts, hashes and numbers; no example, no index and no path.
+    Makes the record of a run: counts, hashes and numbers, without examples, indices and paths.
 
     Args:
         method (`str`): Title of the method, such as `"InvWNN"`.
@@ -146,24 +146,25 @@ def read_record(folder: str | os.PathLike) -> dict[str, Any]:
     path = Path(folder) / RECORD_NAME
     if not path.is_file():
         raise FileNotFoundError(
-            f"`{os.fspath(folder)}` is not a finished run: it has no {RECORD_NAME}; `save_model` writes it after `train`."
+            f"`{os.fspath(folder)}` is not a finished run: it has no {RECORD_NAME}, which `save_model` writes after "
+            "`train`."
         )
     record = read_json_object(path)
     if record.get("format_version") != RECORD_VERSION:
-        wrote = (record.get("versions") or {}).get("hf-invwnn", "unknown")
+        writer = (record.get("versions") or {}).get("hf-invwnn", "unknown")
         raise ValueError(
             f"`{path}` has format_version {record.get('format_version')!r}, this version of hf-invwnn reads "
-            f"{RECORD_VERSION}; use the version that wrote it ({wrote})."
+            f"{RECORD_VERSION}; use the version that wrote it ({writer})."
         )
     if missing := [key for key in RECORD_KEYS if key not in record]:
-        raise ValueError(f"`{path}` lacks {', '.join(missing)}; it was cut or edited.")
+        raise ValueError(f"`{path}` lacks {', '.join(missing)}; it was truncated or edited.")
     return record
 
 
 def publishable(record: Mapping[str, Any]) -> dict[str, Any]:
     """
-    The part of a record that a push uploads: the keys that [`make_record`] writes and no others, without the seed that
-    drew the forget set, from which anyone who has the data could draw the same examples.
+    The public part of a record: the keys of [`make_record`], without the seed of the forget set, with which anyone who
+    has the data could draw the same examples.
     """
     return {
         **{key: record[key] for key in RECORD_KEYS},
@@ -179,7 +180,7 @@ def publishable(record: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _numbers(values: Mapping[str, Any] | None) -> dict[str, float] | None:
-    """The values that are numbers; a list among them could hold indices."""
+    """The values that are numbers; a list could hold indices."""
     return {name: value for name, value in values.items() if isinstance(value, (int, float))} if values else None
 
 

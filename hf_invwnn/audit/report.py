@@ -27,11 +27,11 @@ LIMITS = (
     "Copies of the original model and checkpoints of the run still contain the forget set.",
 )
 SIZE_LIMIT = 2_000_000
-# The loss AUC has a table of its own, with the membership attack.
+# The loss AUC is in the table of the membership attack.
 TABLE_METRICS = ("RA", "UA", "TA", "MIA", "forget_ratio", "kid")
 # The page shows at most this many examples; the JSON has all of them.
 ROWS_SHOWN = 1000
-_COUNTED = ("forget", "retain", "test", "held_out")
+_COUNTED = ("forget", "retain", "test", "unseen")
 
 
 def write_report(run: str | os.PathLike, html: str | os.PathLike, show_ids: bool = False) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def write_report(run: str | os.PathLike, html: str | os.PathLike, show_ids: bool
 
 
 def gather_report(run: str | os.PathLike, show_ids: bool = False) -> dict[str, Any]:
-    """The content of a report, from the record of a run and, if it exists, from its private folder."""
+    """The content of a report, from the record of a run and its private folder, if there is one."""
     record = read_record(run)
     return {
         "format_version": record["format_version"],
@@ -97,11 +97,11 @@ def render_report(report: Mapping[str, Any]) -> str:
     environment.filters["percent"] = lambda value: "" if value is None else f"{value:.1f}"
     source = files(__package__).joinpath("templates").joinpath("report.html").read_text(encoding="utf-8")
     retrained = next((row["metrics"] for row in report["table"] if row["model"] == "retrained"), None)
-    star = {name: metric["value"] for name, metric in retrained.items()} if retrained else None
+    retrained_values = {name: metric["value"] for name, metric in retrained.items()} if retrained else None
     pictures = [
         (title, Markup(picture))
         for title, picture in (
-            ("Accuracy while the model forgets", accuracy_curve(report["history"], star)),
+            ("Accuracy while the model forgets", accuracy_curve(report["history"], retrained_values)),
             ("Losses after each round", loss_curve(report["history"])),
         )
         if picture
@@ -135,12 +135,12 @@ def _table(record: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 
 def _count(counts: Mapping[str, int], split: str) -> int | None:
-    """Number of examples in a split; the held-out set counts as the test set if there is no other."""
-    return counts.get(split, counts.get("held_out") if split == "test" else None)
+    """Number of examples in a split; without a test set, TA is measured on the set of unseen examples."""
+    return counts.get(split, counts.get("unseen") if split == "test" else None)
 
 
 def _with_interval(value: float, unit: str, count: int | None) -> dict[str, Any]:
-    """A share with its interval; without one if the number of examples is unknown."""
+    """A value with its interval, if it is a share and the number of examples is known."""
     if unit == "%" and count:
         try:
             return share_interval(value, count)._asdict()
@@ -187,7 +187,7 @@ def _examples(run: Path, record: Mapping[str, Any], show_ids: bool) -> list[dict
         }
         for row in rows
     ]
-    # In row order, the position of a hash would reveal its row.
+    # In the order of the rows, the position of a hash would reveal its row.
     return examples if show_ids else sorted(examples, key=lambda example: example["id"])
 
 

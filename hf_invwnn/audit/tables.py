@@ -9,7 +9,8 @@ from ..metrics.catalogue import METRICS, MODELS
 
 
 RESULT_METRICS = ("RA", "UA", "TA", "MIA")
-LEGEND = "Percent. RA, TA: accuracy on retained and test examples. UA: 100 - accuracy on the forget set. MIA: share of the\nforget set that a membership attack calls non-member."
+LEGEND = """Percent. RA, TA: accuracy on retained and test examples. UA: 100 - accuracy on the forget set. MIA: share
+of the forget set that a membership attack classifies as non-member."""
 
 
 def markdown_table(rows: Sequence[Sequence[str]], text_columns: int = 1) -> str:
@@ -18,7 +19,7 @@ def markdown_table(rows: Sequence[Sequence[str]], text_columns: int = 1) -> str:
 
     Args:
         rows (`Sequence[Sequence[str]]`): The heading, then the rows; all of one length.
-        text_columns (`int`, defaults to 1): How many of the first columns are left-aligned; the others are numbers.
+        text_columns (`int`, defaults to 1): Number of left-aligned columns; the columns after them are numbers.
     """
     heading, *body = rows
     ruler = ["---" if column < text_columns else "---:" for column in range(len(heading))]
@@ -30,7 +31,7 @@ def results_table(results: Mapping[str, Any]) -> str:
     RA, UA, TA, MIA and seconds of the original, the unlearned and the retrained model, in Markdown.
 
     Args:
-        results (`dict`): Model name -> metrics, and `seconds` if it was timed; models that are missing are left out.
+        results (`dict`): Model name -> metrics, and `seconds` if it was timed. Missing models are left out.
     """
     rows = [["model", *RESULT_METRICS, "seconds"]]
     for model in MODELS:

@@ -1,4 +1,4 @@
-"""Verification of a run: hashes and metrics are recomputed from its files and compared with its record."""
+"""Verification of a run: recomputes hashes and metrics from its files and compares them with its record."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ class Finding:
 
     Args:
         what (`str`): A file, a metric, or the forget set.
-        recorded (`str`), found (`str`): The value in the record, and the recomputed one.
+        recorded (`str`), recomputed (`str`): The value in the record, and the recomputed one.
         matches (`bool`, *optional*): `None` if it could not be recomputed because the artifacts were not saved.
     """
 
     what: str
     recorded: str
-    found: str
+    recomputed: str
     matches: bool | None
 
 
@@ -76,14 +76,14 @@ def _files(root: Path, recorded: Mapping[str, str]) -> Iterator[Finding]:
     yield from _hashes(root, recorded, "")
     for name in model_files(root):
         if name.endswith(WEIGHTS) and name not in recorded:
-            yield Finding(name, "no such weights", "weights that are not in the record", False)
+            yield Finding(name, "no such file", "weights that are not in the record", False)
 
 
 def _hashes(folder: Path, recorded: Mapping[str, str], kind: str) -> Iterator[Finding]:
     for name, digest in recorded.items():
         path = folder / name
-        found = sha256(path) if path.is_file() else "missing"
-        yield Finding(f"{kind}{name}", digest, found, found == digest)
+        recomputed = sha256(path) if path.is_file() else "missing"
+        yield Finding(f"{kind}{name}", digest, recomputed, recomputed == digest)
 
 
 def _splits(root: Path, forget: Mapping[str, Any]) -> tuple[UnlearningSplits | None, list[Finding]]:

@@ -42,8 +42,10 @@ def compare(settings: ComparisonSettings, workers: int = 1) -> dict[str, Any]:
     if workers < 1:
         raise ValueError(f"`workers` must be at least 1, got {workers}.")
     first, *_ = settings.seeds
-    starts = _prepare_starts(settings, workers)
+    starts = {seed: prepare_start(settings, seed, only="") for seed in settings.seeds}
     _check_retain(settings, starts[first])
+    missing = [(settings, seed, name) for seed, start in starts.items() for name in start.missing()]
+    run_jobs(_train, missing, workers, "starting points", fresh=True)
     eval_split = "validation" if len(starts[first].splits.validation) else "test"
     if eval_split == "test":
         logger.warning("there is no validation set: settings are chosen on the test set, which favours all of them")
@@ -62,6 +64,7 @@ def compare(settings: ComparisonSettings, workers: int = 1) -> dict[str, Any]:
         "seeds": list(settings.seeds),
         "levels": list(settings.levels),
         "target_ua": settings.target_ua,
+        "dataset": settings.dataset,
         "scenario": settings.scenario.get("scenario"),
         "counts": starts[first].splits.summary()["counts"],
         "references": {str(seed): metrics for seed, metrics in references.items()},
@@ -93,15 +96,7 @@ def _check_retain(settings: ComparisonSettings, start: StartingPoint) -> None:
         )
 
 
-def _prepare_starts(settings: ComparisonSettings, workers: int) -> dict[int, StartingPoint]:
-    """The starting points of all seeds; missing models are trained in parallel."""
-    starts = {seed: prepare_start(settings, seed, only="") for seed in settings.seeds}
-    missing = [(settings, seed, name) for seed, start in starts.items() for name in start.missing()]
-    run_jobs(_prepare, missing, workers, "starting points", fresh=True)
-    return starts
-
-
-def _prepare(job: tuple[ComparisonSettings, int, str]) -> None:
+def _train(job: tuple[ComparisonSettings, int, str]) -> None:
     settings, seed, name = job
     prepare_start(settings, seed, only=name)
 

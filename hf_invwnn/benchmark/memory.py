@@ -13,7 +13,10 @@ import torch
 
 @contextmanager
 def peak_memory() -> Iterator[dict[str, float]]:
-    """Within this context the peak increase of memory in bytes: of the CUDA allocator, otherwise of the process on Linux."""
+    """
+    Measures how far memory rises within this context, in `bytes`: memory of the CUDA allocator, or of the process if
+    there is no GPU. On systems other than Linux the dictionary stays empty without a GPU.
+    """
     peak: dict[str, float] = {}
     if torch.cuda.is_available():
         torch.cuda.reset_peak_memory_stats()

@@ -24,7 +24,7 @@ from .settings import ComparisonSettings, own_parameters
 from .starting_point import StartingPoint, prepare_start
 
 
-# How far beyond the last level a curve must go for the level to be read off.
+# Points of UA that a run goes beyond the last level, so that its curve can be read off there.
 READ_OFF_MARGIN = 2.0
 # Points of UA between two evaluations of the other sets, which are larger than D_f.
 _UA_STEP = 2.5
@@ -39,10 +39,10 @@ class Run:
         settings ([`ComparisonSettings`]): The comparison.
         seed (`int`): The seed of the starting point.
         method (`str`), setting (`dict`): The method, and its arguments.
-        eval_splits (`tuple[str, ...]`, *optional*): Sets to evaluate beside D_f. By default all but the validation set;
-            of D_r as many examples as the test set has.
+        eval_splits (`tuple[str, ...]`, *optional*): Sets to evaluate in addition to D_f. By default all but the
+            validation set; of D_r as many examples as the test set has.
         target_ua (`float`, *optional*): Stop exactly there and evaluate the model. By default the run goes beyond the
-            last level, and only its curve is kept.
+            last level, and only its curve is saved.
     """
 
     settings: ComparisonSettings
@@ -76,8 +76,8 @@ def run_once(run: Run, start: StartingPoint | None = None) -> dict[str, Any]:
         start ([`StartingPoint`], *optional*): Its starting point; loaded by default.
 
     Returns:
-        `dict` with `history`, `stopped`, `cost` and, with a target UA, `metrics`, which is `None` if the target was not
-        reached.
+        `dict` with `history`, `stopped`, `cost` and, with a target UA, `metrics`, which is `None` if the run did not
+        reach the target.
     """
     if run.path.exists() and (result := read_json_object(run.path)).get("target_ua") == run.target_ua:
         return result
@@ -125,7 +125,7 @@ def build_unlearner(
     Args:
         run ([`Run`]), start ([`StartingPoint`]): The run, and its starting point.
         datasets (`dict[str, Dataset]`): Holds `"forget"`, and `"retain"` if it is loaded already.
-        eval_sets (`dict[str, Dataset]`): Sets to evaluate beside D_f.
+        eval_sets (`dict[str, Dataset]`): Sets to evaluate in addition to D_f.
     """
     method, own = find_method(run.method), own_parameters(run.method)
     known = {item.name for item in dataclasses.fields(UnlearningArguments)}
@@ -160,7 +160,7 @@ def build_unlearner(
 
 
 def evaluate_start(model: Any, datasets: Mapping[str, Any]) -> dict[str, float]:
-    """Every metric that the sets allow; without a retain set there is no RA and no MIA."""
+    """All metrics that the sets allow; RA, MIA and the loss AUC need a retain set."""
     names = {"forget": "forget", "test": "test", "forget_clean": "forget_clean", "triggered": "attack_success"}
     accuracy = {name: 100 * _accuracy(model, datasets[split]) for split, name in names.items() if split in datasets}
     metrics: dict[str, float] = (
@@ -172,7 +172,7 @@ def evaluate_start(model: Any, datasets: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _evaluation_sets(run: Run, datasets: Mapping[str, Any]) -> dict[str, Any]:
-    # The validation set has chosen the setting; on a curve it tells nothing new.
+    # The setting was chosen on the validation set, so a curve does not need it.
     names = [name for name in datasets if name not in ("forget", "validation")]
     sets = {name: datasets[name] for name in (names if run.eval_splits is None else run.eval_splits)}
     if "retain" in sets:

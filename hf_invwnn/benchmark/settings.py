@@ -21,12 +21,14 @@ from ..trainer.unlearner import Unlearner
 
 # Arguments that a comparison sets itself, the same for every method.
 _FIXED = ("output_dir", "num_rewinds", "seed", "target_ua", "snapshot_strategy", "snapshot_steps")
+# Version of the result files of runs; part of their names, so that files of another version are not read.
+_RUN_VERSION = 2
 
 
 @dataclass(frozen=True)
 class MethodSweep:
     """
-    The settings that a method is tried with.
+    The settings to try for a method.
 
     Args:
         name (`str`): One of [`~hf_invwnn.methods.method_names`].
@@ -60,8 +62,8 @@ class ComparisonSettings:
             on the forget set by default.
         measure_steps (`int`, defaults to 28): Steps between two measurements of the other methods.
         levels (`list[float]`): UA, in percent, at which curves are read off.
-        target_ua (`float` or `"oracle"`, defaults to `"oracle"`): UA, in percent, of the main table; `"oracle"` is that
-            of the retrained model.
+        target_ua (`float` or `"oracle"`, defaults to `"oracle"`): UA, in percent, of the main table; `"oracle"` is the
+            UA of the retrained model.
         seeds (`list[int]`): Settings are chosen with the first.
     """
 
@@ -100,6 +102,11 @@ class ComparisonSettings:
             _check_grid(sweep)
 
     @property
+    def dataset(self) -> str:
+        """Folder or Hub id of the images."""
+        return DataArguments(**self.data).dataset
+
+    @property
     def sweep_levels(self) -> tuple[float, ...]:
         """UA, in percent, at which settings are chosen: the levels, and the target if it is a number."""
         return self.levels if isinstance(self.target_ua, str) else tuple(sorted({*self.levels, float(self.target_ua)}))
@@ -111,16 +118,17 @@ class ComparisonSettings:
     def run_hash(self, method: str, setting: Mapping[str, Any], seed: int) -> str:
         """Name of a run: a hash of everything that determines it."""
         pace = self.interval_steps if find_method(method).records_trajectory else self.measure_steps
-        shared = [dict(self.unlearning), self.budget_steps, pace, list(self.sweep_levels)]
+        shared = [_RUN_VERSION, dict(self.unlearning), self.budget_steps, pace, list(self.sweep_levels)]
         return _hash([self.start_hash(seed), method, dict(setting), *shared], seed)
 
 
-def read_settings(path: str | os.PathLike) -> ComparisonSettings:
+def read_settings(path: str | os.PathLike, dataset: str | None = None) -> ComparisonSettings:
     """
     Reads and checks a YAML file.
 
     Args:
         path (`str` or `os.PathLike`): Keys are the fields of [`ComparisonSettings`]; `methods` maps names to grids.
+        dataset (`str`, *optional*): Folder or Hub id that replaces `dataset` of `data`, such as a local copy.
 
     Raises:
         FileNotFoundError: The file does not exist.
@@ -135,8 +143,12 @@ def read_settings(path: str | os.PathLike) -> ComparisonSettings:
         raise ValueError(f"`config`: {path} lacks {missing}.")
     for name, kind in (("data", DataArguments), ("model", ModelArguments), ("scenario", ScenarioArguments)):
         known = {item.name for item in dataclasses.fields(kind)}
+        if not isinstance(values[name], dict):
+            raise ValueError(f"`{name}` must hold `name: value` lines, got {values[name]!r}.")
         if unknown := sorted(values[name].keys() - known):
             raise ValueError(f"`{name}` has unknown keys {unknown}; there are {', '.join(sorted(known))}.")
+    if dataset is not None:
+        values["data"] = {**values["data"], "dataset": dataset}
     methods = tuple(MethodSweep(name, grid or {}) for name, grid in (values.pop("methods") or {}).items())
     for name in ("levels", "seeds"):
         if name in values:

@@ -1,4 +1,4 @@
-"""The starting point of a comparison, original and retrained model: trained once, saved under a hash of its settings."""
+"""Starting points of a comparison: the original and the retrained model of a seed, saved under a hash of settings."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def prepare_start(settings: ComparisonSettings, seed: int, only: str | None = No
     record = folder / MADE_FROM
     if record.exists() and read_json_object(record) != made_from:
         raise ValueError(
-            f"`output_dir`: {folder} was made from other settings ({record}); remove it, or take another."
+            f"`output_dir`: {folder} was made from other settings ({record}); remove it, or name another folder."
         )
     if not record.exists():
         write_json(made_from, record)

@@ -189,7 +189,7 @@ def write_comparison(results: Mapping[str, Any], folder: str | os.PathLike) -> s
     ]
     if _has_curve(results, "eval_retain_accuracy"):
         parts += ["Retain accuracy:", curve_table(results, "retain")]
-    parts += ["Cost of getting there:", cost_table(results)]
+    parts += ["Cost of reaching the target:", cost_table(results)]
     if "invwnn" in results["methods"]:
         parts += ["InvWNN against each, in test accuracy at the target:", verdicts(results)]
     text = "\n\n".join(parts) + "\n"

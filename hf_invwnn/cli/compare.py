@@ -15,12 +15,15 @@ from .parser import parse_command
 @dataclass
 class CompareArguments:
     config: str = field(metadata={"help": "YAML file of the comparison."})
+    dataset: str | None = field(
+        default=None, metadata={"help": "Folder or Hub id in place of the one in the file, such as a local copy."}
+    )
     workers: int = field(default=1, metadata={"help": "Number of processes."})
 
 
 def main(words: Sequence[str], summary: str) -> None:
     (arguments,) = parse_command("compare", words, [CompareArguments], summary)
-    settings = read_settings(arguments.config)
+    settings = read_settings(arguments.config, arguments.dataset)
     check_output_dir(settings.output_dir)
     logging.set_verbosity_error()
     logging.disable_progress_bar()

@@ -1,4 +1,4 @@
-"""`hf-invwnn demo`: wrong labels among handwritten digits, memorised by a small ViT and then forgotten."""
+"""`hf-invwnn demo`: a small ViT memorises handwritten digits with wrong labels, and unlearns them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from datasets.utils import disable_progress_bars, enable_progress_bars
@@ -36,13 +35,13 @@ from .parser import parse_command
 
 IMAGE_SIZE = 8
 EPOCHS = 110
-# Half of the wrong labels forgotten; further forgetting costs more and more accuracy.
+# Half of the wrong labels; to forget more costs increasingly much accuracy.
 TARGET_UA = 50.0
 
 
 @dataclass
 class DemoArguments:
-    output_dir: str = field(default="invwnn-demo", metadata={"help": "Folder for results, picture and model."})
+    output_dir: str = field(default="invwnn-demo", metadata={"help": "Folder for results, curves and model."})
     seed: int = field(default=0, metadata={"help": "Seed of the split, the noise and the training."})
     predictor: str = field(
         default="base", metadata={"help": "'base', 'linear' (the task vector), or a folder or Hub id of a predictor."}
@@ -51,7 +50,7 @@ class DemoArguments:
 
 @dataclass
 class DemoData:
-    """The splits of the demo, and the same as inputs of the model."""
+    """The splits of the demo, and their images as inputs of the model."""
 
     splits: UnlearningSplits
     datasets: dict[str, ImageTensors]
@@ -67,10 +66,11 @@ def main(words: Sequence[str], summary: str) -> None:
 
 def run_demo(output_dir: str | os.PathLike, seed: int = 0, predictor: Any = None) -> dict[str, Any]:
     """
-    Trains on digits of which 20 % are mislabelled, retrains without those, unlearns from those alone, and compares.
+    Trains on digits with 20 % wrong labels, retrains without those, unlearns from those alone, and compares the
+    models.
 
     Args:
-        output_dir (`str` or `os.PathLike`): Folder for everything that [`~hf_invwnn.evaluation.save_run`] saves.
+        output_dir (`str` or `os.PathLike`): Folder for the files of [`~hf_invwnn.evaluation.save_run`].
         seed (`int`, defaults to 0): Seed of the split, the noise and the training.
         predictor (*optional*): As for [`InvWNNUnlearner`].
 
@@ -153,12 +153,12 @@ def train_vit(dataset: ImageTensors, output_dir: str | os.PathLike, seed: int) -
 def make_demo_unlearner(
     model: nn.Module, data: DemoData, output_dir: str | os.PathLike, seed: int, predictor: Any
 ) -> InvWNNUnlearner:
-    """The unlearner trains on the forget set alone; the retain and test sets are only evaluated, for the picture."""
+    """An unlearner that trains on the forget set alone; the retain and the test set are evaluated for the curves."""
     args = UnlearningArguments(
         output_dir=str(output_dir),
         num_rewinds=20,
         target_ua=TARGET_UA,
-        learning_rate=6e-4,  # a ViT does better with shorter steps than the defaults, which suit a ResNet
+        learning_rate=6e-4,  # shorter steps than the defaults, which suit a ResNet
         residual_scale=0.25,
         per_device_train_batch_size=256,
         per_device_eval_batch_size=512,

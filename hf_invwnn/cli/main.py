@@ -1,4 +1,4 @@
-"""`hf-invwnn`: finds the command, and turns its errors into messages and exit codes."""
+"""`hf-invwnn`: runs a command, and turns its errors into messages and exit codes."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from .. import __version__
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 
-# Command -> what it does. Its module has the same name and a function `main(words, summary)`.
+# Command -> summary. The module of a command has its name and a function `main(words, summary)`.
 COMMANDS = {
-    "demo": "Train, retrain and unlearn a small ViT on scikit-learn's digits; no download, two minutes at most.",
+    "demo": "Train, retrain and unlearn a small ViT on scikit-learn's digits; no download, at most two minutes.",
     "compare": "Run every method from the same starting points, each with its own sweep, and compare at equal UA.",
     "evaluate": "Evaluate any unlearned classifier beside a retrained one.",
     "unlearn-diffusion": "Make a diffusion pipeline forget one class of images, from the images of that class alone.",
     "convert-keras": "Convert the HDF5 weights of the paper's authors to a predictor that from_pretrained loads.",
-    "push": "Upload a finished run, a predictor, a pipeline or weight histories to the Hub, with a card, in one commit.",
+    "push": "Upload a run, a predictor, a pipeline or weight histories to the Hub, with a card, in one commit.",
     "report": "Write a one-page report of a finished run, and the same as JSON.",
     "verify": "Recompute the hashes and metrics of a run and compare them with its record; exit code 1 on a mismatch.",
 }
 
 
 def build_parser() -> argparse.ArgumentParser:
-    """The parser of the first word."""
+    """The parser of the first word, which is the command."""
     width = max(map(len, COMMANDS))
     commands = "\n".join(f"  {name:<{width}}  {summary}" for name, summary in COMMANDS.items())
     parser = argparse.ArgumentParser(
@@ -51,7 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments (`Sequence[str]`, *optional*): The words after `hf-invwnn`; those of the process by default.
 
     Returns:
-        `int`: 0; 1 if `verify` found a mismatch; 2 for bad input and 130 for ctrl-C, with a message on standard error.
+        `int`: 0; 1 after a mismatch in `verify`; 2 after bad input and 130 after ctrl-C, with a message on standard
+            error.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     command = build_parser().parse_args(words[:1]).command
@@ -60,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module = import_module(f".{command.replace('-', '_')}", __package__)
         return module.main(words[1:], COMMANDS[command]) or 0
     except (ValueError, FileNotFoundError, ImportError) as error:
+        if getattr(error, "name", None) == "diffusers":
+            error = ImportError("diffusion models need diffusers: pip install 'hf-invwnn[diffusion]'.")
         sys.stderr.write(f"hf-invwnn {command}: {error}\n")
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:

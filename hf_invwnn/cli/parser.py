@@ -1,4 +1,4 @@
-"""Command lines and YAML files into dataclasses."""
+"""Parsing of command lines and YAML files into dataclasses."""
 
 from __future__ import annotations
 
@@ -12,6 +12,16 @@ from transformers import HfArgumentParser
 from ..files import read_yaml_mapping
 
 
+class CommandParser(HfArgumentParser):
+    """An `HfArgumentParser` whose boolean flags take no value, so that a positional argument can follow them."""
+
+    def add_argument(self, *names: Any, **options: Any) -> Any:
+        if options.get("nargs") == "?" and options.get("const") is True:
+            options = {name: value for name, value in options.items() if name not in ("nargs", "const", "type")}
+            options["action"] = "store_true"
+        return super().add_argument(*names, **options)
+
+
 def parse_command(
     command: str,
     words: Sequence[str],
@@ -20,7 +30,8 @@ def parse_command(
     positionals: Mapping[str, str] | None = None,
 ) -> tuple[Any, ...]:
     """
-    Parses the arguments of a command of `hf-invwnn`. A field `output_dir` is the flag `--output-dir` or `--output_dir`.
+    Parses the arguments of a command of `hf-invwnn`. The flag of a field `output_dir` is `--output-dir` or
+    `--output_dir`.
 
     Args:
         command (`str`): Name of the command.
@@ -32,10 +43,12 @@ def parse_command(
     Returns:
         An instance of each dataclass, then the values of the positional arguments.
     """
-    parser = HfArgumentParser(list(kinds), prog=f"hf-invwnn {command}", description=summary)
+    parser = CommandParser(list(kinds), prog=f"hf-invwnn {command}", description=summary)
     for name, text in (positionals or {}).items():
         parser.add_argument(name, metavar=name.upper(), help=text)
-    parsed = parser.parse_args_into_dataclasses(list(words))
+    *parsed, unknown = parser.parse_args_into_dataclasses(list(words), return_remaining_strings=True)
+    if unknown:
+        parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     values = [getattr(parsed[-1], name) for name in positionals or {}]
     return (*parsed[: len(kinds)], *values)
 

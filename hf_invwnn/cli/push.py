@@ -1,4 +1,4 @@
-"""`hf-invwnn push`: finds out what a folder holds, and uploads it."""
+"""`hf-invwnn push`: uploads a folder as the kind of artifact it holds."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from .parser import parse_command
 @dataclass
 class PushArguments:
     private: bool = field(default=False, metadata={"help": "Create a private repository."})
-    revision: str | None = field(default=None, metadata={"help": "Branch to push to, created if needed; or main."})
+    revision: str | None = field(
+        default=None, metadata={"help": "Branch to push to, created if it does not exist; main by default."}
+    )
     publish_indices: bool = field(default=False, metadata={"help": "Also upload the forget indices."})
     license: str | None = field(default=None, metadata={"help": "Licence for the card, such as apache-2.0."})
     base_model: str | None = field(default=None, metadata={"help": "Hub id of the original model, for the card."})
@@ -65,7 +67,7 @@ def push_folder(
 
     Raises:
         FileNotFoundError, ValueError: The folder is incomplete, see [`collect_contents`].
-        PushError: The push failed; nothing of it is visible.
+        PushError: The push failed; the repository is unchanged.
     """
     check_repo_id(repo_id)
     token = resolve_token(token)
@@ -96,22 +98,22 @@ def collect_contents(
     root = Path(folder)
     if not root.is_dir():
         raise FileNotFoundError(f"There is no folder `{root}`.")
-    facts = {name: value for name, value in (model or {}).items() if value}
+    card_fields = {name: value for name, value in (model or {}).items() if value}
     if (root / RECORD_NAME).exists():
-        return run_contents(root, repo_id, publish_indices=publish_indices, model=facts)
+        return run_contents(root, repo_id, publish_indices=publish_indices, model=card_fields)
     if publish_indices:
         raise ValueError(f"`{root}` is not a finished run, so it has no forget indices to publish.")
     config = root / "config.json"
     if config.is_file() and read_json_object(config).get("model_type") == "invwnn":
         from ..predictor.card import predictor_contents
 
-        return predictor_contents(root, repo_id, facts.get("license"))
+        return predictor_contents(root, repo_id, card_fields.get("license"))
     if (root / PIPELINE_INDEX).is_file():
-        return pipeline_contents(root, repo_id, model=facts)
+        return pipeline_contents(root, repo_id, model=card_fields)
     if any(root.glob("*.parquet")):
         from ..histories.publish import histories_contents
 
-        return histories_contents(root, repo_id, facts.get("license"))
+        return histories_contents(root, repo_id, card_fields.get("license"))
     raise FileNotFoundError(
         f"`{root}` holds neither a finished run ({RECORD_NAME}), nor a predictor (a config.json of model_type "
         f"'invwnn'), nor a pipeline ({PIPELINE_INDEX}), nor weight histories (*.parquet); there is nothing to push."

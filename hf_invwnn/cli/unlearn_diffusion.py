@@ -17,12 +17,14 @@ from .parser import parse_command
 @dataclass
 class RunArguments:
     output_dir: str = field(default="forgotten", metadata={"help": "Folder for the pipeline and results.json."})
-    method: str = field(default="invwnn", metadata={"help": "A method without labels: 'invwnn', 'task_vector', ..."})
-    learning_rate: float = field(default=1e-4, metadata={"help": "Learning rate of fine-tuning on the images."})
-    residual_scale: float = field(default=1.0, metadata={"help": "Damping of a rewind."})
-    num_rewinds: int = field(default=30, metadata={"help": "Maximum number of rewinds."})
+    method: str = field(
+        default="invwnn", metadata={"help": "A method without labels: 'invwnn', 'task_vector' or 'neg_grad'."}
+    )
+    learning_rate: float = field(default=1e-4, metadata={"help": "Learning rate of the optimizer."})
+    residual_scale: float = field(default=1.0, metadata={"help": "Factor of the predicted change of each rewind."})
+    num_rewinds: int = field(default=30, metadata={"help": "Maximum number of rounds."})
     batch_size: int = field(default=32, metadata={"help": "Images in an optimizer step."})
-    seed: int = field(default=0, metadata={"help": "Seed of the order of the images."})
+    seed: int = field(default=0, metadata={"help": "Seed of the order of the images and of the training noise."})
 
 
 def main(words: Sequence[str], summary: str) -> None:

@@ -28,7 +28,7 @@ def main(words: Sequence[str], summary: str) -> int:
     for finding in findings:
         if finding.matches is not True:
             outcome = "not checked" if finding.matches is None else "does not match"
-            print(f"{finding.what}: {outcome}. Recorded: {finding.recorded}. Recomputed: {finding.found}.")
+            print(f"{finding.what}: {outcome}. Recorded: {finding.recorded}. Recomputed: {finding.recomputed}.")
     counts = {state: sum(finding.matches is state for finding in findings) for state in (True, False, None)}
     print(f"{counts[True]} match, {counts[False]} do not match, {counts[None]} could not be checked.")
     return EXIT_MISMATCH if counts[False] else 0

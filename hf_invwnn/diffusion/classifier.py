@@ -38,8 +38,8 @@ class ImageClassifier:
 
     Args:
         model (`PreTrainedModel`): An image classification model with a linear last layer.
-        processor (`BaseImageProcessor`): Makes its inputs from RGB images.
-        name (`str`): Its name in tables.
+        processor (`BaseImageProcessor`): The processor of its inputs; called with RGB images.
+        name (`str`): Name of the classifier in messages and tables.
 
     Raises:
         ValueError: The model has no linear layer with one output per class.
@@ -53,7 +53,7 @@ class ImageClassifier:
             if isinstance(layer, nn.Linear) and layer.out_features == model.config.num_labels
         ]
         if not heads:
-            raise ValueError(f"`classifier` {name!r} has no linear last layer whose inputs could be features.")
+            raise ValueError(f"`classifier` {name!r} has no linear last layer, whose inputs are used as features.")
         self._head = heads[-1]
 
     @classmethod
@@ -85,14 +85,16 @@ class ImageClassifier:
     @torch.no_grad()
     def classify(self, images: torch.Tensor, batch_size: int = 500) -> ClassifierOutput:
         """
-        Class probabilities and features of images, which are first rounded to 8 bits and converted to RGB.
+        Class probabilities and features of images. The images are first rounded to 8 bits and converted to RGB.
 
         Args:
             images (`torch.Tensor` of shape `(N, C, H, W)`): In [-1, 1]; C is 1 or 3.
-            batch_size (`int`, defaults to 500): Images at once.
+            batch_size (`int`, defaults to 500): Images in a batch.
         """
-        seen: list[torch.Tensor] = []
-        hook = self._head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0].flatten(1).float().cpu()))
+        features: list[torch.Tensor] = []
+        hook = self._head.register_forward_pre_hook(
+            lambda _, inputs: features.append(inputs[0].flatten(1).float().cpu())
+        )
         logits = []
         try:
             for part in images.split(batch_size):
@@ -102,7 +104,7 @@ class ImageClassifier:
                 logits.append(self.model(pixel_values=inputs).logits.float().cpu())
         finally:
             hook.remove()
-        return ClassifierOutput(torch.cat(logits).softmax(dim=1), torch.cat(seen))
+        return ClassifierOutput(torch.cat(logits).softmax(dim=1), torch.cat(features))
 
 
 __all__ = ["ImageClassifier", "ClassifierOutput"]

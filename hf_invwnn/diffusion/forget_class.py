@@ -1,4 +1,4 @@
-"""One class of images leaves a diffusion pipeline: from names to a judged result."""
+"""Unlearning of one class by a diffusion pipeline: from the names of pipeline, class and classifier to the metrics."""
 
 from __future__ import annotations
 
@@ -26,23 +26,25 @@ from .unlearner import diffusion_unlearner
 
 @dataclass
 class ForgetClassArguments:
-    """What to forget, and how to tell that it is forgotten."""
+    """What to forget, and how to measure it."""
 
     pipeline: str = field(metadata={"help": "Folder or Hub id of the diffusion pipeline."})
     forget_class: str = field(metadata={"help": "The class to forget, by id or by name."})
     classifier: str | None = field(
-        default=None, metadata={"help": "Folder or Hub id of the judge; without one all rewinds are done."}
+        default=None,
+        metadata={"help": "Folder or Hub id of an image classifier; without one, all rounds are done."},
     )
-    resize: bool = field(default=False, metadata={"help": "Bring images to the size that the UNet takes."})
+    resize: bool = field(default=False, metadata={"help": "Resize images to the size of the UNet."})
     max_forget_ratio: float = field(
-        default=1.0, metadata={"help": "Stop where so many percent of what is generated are of the class."}
+        default=1.0,
+        metadata={"help": "Stop where at most this share of the generated images is in the class, in percent."},
     )
-    num_images: int = field(default=500, metadata={"help": "Images to generate for a judgement."})
-    num_inference_steps: int = field(default=50, metadata={"help": "DDIM steps of an image."})
-    generation_batch_size: int = field(default=250, metadata={"help": "Images generated at once."})
-    noise_seed: int = field(default=0, metadata={"help": "Of the noise to generate from; the same for all methods."})
-    kid_subset_size: int = field(default=250, metadata={"help": "Images of a subset of KID."})
-    kid_subsets: int = field(default=50, metadata={"help": "Subsets of KID."})
+    num_images: int = field(default=500, metadata={"help": "Images generated for each measurement."})
+    num_inference_steps: int = field(default=50, metadata={"help": "DDIM steps for each image."})
+    generation_batch_size: int = field(default=250, metadata={"help": "Images generated in a batch."})
+    noise_seed: int = field(default=0, metadata={"help": "Seed of the noise that images are generated from."})
+    kid_subset_size: int = field(default=250, metadata={"help": "Images in each subset of KID."})
+    kid_subsets: int = field(default=50, metadata={"help": "Number of subsets of KID."})
 
 
 class ClassImages(NamedTuple):
@@ -61,41 +63,41 @@ def images_of_class(
     conditional: bool = False,
 ) -> ClassImages:
     """
-    Parts a data set by one class.
+    Splits a data set into the images of one class and all others.
 
     Args:
         dataset (`datasets.Dataset`): Images and class ids.
-        forget_class (`int` or `str`): By id, or by name where the column is a `ClassLabel`.
+        forget_class (`int` or `str`): Id of the class, or its name if the column is a `ClassLabel`.
         image_column (`str`, defaults to `"image"`), label_column (`str`, defaults to `"label"`): The columns.
         size (`int`, *optional*): Height and width to resize to.
         conditional (`bool`, defaults to `False`): Whether the UNet takes the class ids.
 
     Raises:
-        ValueError: There is no such column or class, or nothing but the class.
+        ValueError: There is no such column or class, or all images are in the class.
     """
-    of_class = integer_labels(dataset, label_column, "dataset") == _class(dataset, forget_class, label_column)
-    if not of_class.any() or of_class.all():
-        how_many = "all" if of_class.all() else "none"
-        raise ValueError(f"`forget_class` {forget_class!r}: {how_many} of the images are of that class.")
+    in_class = integer_labels(dataset, label_column, "dataset") == _class_id(dataset, forget_class, label_column)
+    if not in_class.any() or in_class.all():
+        count = "all" if in_class.all() else "none"
+        raise ValueError(f"`forget_class` {forget_class!r}: {count} of the images are in that class.")
     images = DiffusionImages.from_dataset(dataset, image_column, label_column if conditional else None, size)
-    return ClassImages(*(images.select(torch.from_numpy(part).nonzero()[:, 0]) for part in (of_class, ~of_class)))
+    return ClassImages(*(images.select(torch.from_numpy(part).nonzero()[:, 0]) for part in (in_class, ~in_class)))
 
 
 def make_judge(
     arguments: ForgetClassArguments, unet: Any, reference: DiffusionImages, forget_id: int, progress: bool = True
 ) -> ForgetRatioJudge | None:
     """
-    The judge that the arguments ask for, with KID to real images of all other classes.
+    Makes the judge that the arguments describe, with KID to real images of all other classes.
 
     Args:
-        arguments ([`ForgetClassArguments`]): Names the classifier; without one there is no judge.
-        unet (`nn.Module`): Says what shape its noise has.
-        reference ([`DiffusionImages`]): Real images, none of the class.
-        forget_id (`int`): The class.
-        progress (`bool`, defaults to `True`): Whether to show a bar while generating.
+        arguments ([`ForgetClassArguments`]): Without a `classifier` the judge is `None`.
+        unet (`nn.Module`): The UNet; its configuration determines the shape of the noise.
+        reference ([`DiffusionImages`]): Real images, none in the class.
+        forget_id (`int`): Id of the class.
+        progress (`bool`, defaults to `True`): Whether to show a progress bar while images are generated.
 
     Raises:
-        ValueError: The classifier does not know the class, or there are too few images for KID.
+        ValueError: The classifier does not have the class, or there are too few images for KID.
     """
     if arguments.classifier is None:
         return None
@@ -121,15 +123,15 @@ def make_judge(
 
 class ClassForgetting:
     """
-    All that a run needs, checked before any work.
+    Images, judge and pipeline of one or more runs that forget the same class. All arguments are checked here.
 
     Args:
-        arguments ([`ForgetClassArguments`]): What to forget.
-        dataset (`datasets.Dataset`): What is learned from are its images of the class.
-        reference (`datasets.Dataset`, *optional*): Real images that KID compares with; those of the class are left
-            out. `dataset` by default.
+        arguments ([`ForgetClassArguments`]): What to forget, and how to measure it.
+        dataset (`datasets.Dataset`): Its images in the class are the forget set.
+        reference (`datasets.Dataset`, *optional*): Real images that KID compares with, except those in the class;
+            `dataset` by default.
         image_column (`str`, defaults to `"image"`), label_column (`str`, defaults to `"label"`): The columns.
-        progress (`bool`, defaults to `True`): Whether to show a bar while generating.
+        progress (`bool`, defaults to `True`): Whether to show a progress bar while images are generated.
 
     Raises:
         ValueError: An argument cannot work; the message names it.
@@ -152,27 +154,27 @@ class ClassForgetting:
         self.forget, retain = images_of_class(dataset, arguments.forget_class, *columns)
         if reference is not None:
             retain = images_of_class(reference, arguments.forget_class, *columns).retain
-        forget_id = _class(dataset, arguments.forget_class, label_column)
+        forget_id = _class_id(dataset, arguments.forget_class, label_column)
         self.judge = make_judge(arguments, unet, retain, forget_id, progress)
 
     def generate(self, pipeline: Any) -> Generation | None:
-        """What a pipeline generates, judged; `None` without a classifier."""
+        """Generates images with a pipeline and classifies them; `None` without a classifier."""
         if self.judge is None:
             return None
         return self.judge.generate(pipeline.unet, noise_scheduler(pipeline.scheduler))
 
-    def run(self, method: str, args: UnlearningArguments, **own: Any) -> tuple[Unlearner, dict[str, Any]]:
+    def run(self, method: str, args: UnlearningArguments, **kwargs: Any) -> tuple[Unlearner, dict[str, Any]]:
         """
-        Unlearns once, from the pipeline as it was saved.
+        Unlearns once, starting from the saved pipeline.
 
         Args:
             method (`str`): One of [`diffusion_methods`].
-            args ([`UnlearningArguments`]): How.
-            own: What else the method's unlearner takes, such as `predictor`.
+            args ([`UnlearningArguments`]): How to unlearn.
+            kwargs: Other arguments of the unlearner of the method, such as `predictor`.
 
         Returns:
-            The unlearner, and a `dict` with `original` and `unlearned` (metrics, with a classifier), `features` (what KID
-            was measured in), `history`, `stopped`, `seconds` and the number of `forget_images`.
+            The unlearner, and a `dict` with `method`, `forget_images` (their number), `seconds`, `stopped` (the
+            reason) and `history`; with a classifier also `original` and `unlearned` (metrics) and `features` (of KID).
 
         Raises:
             ValueError: There is no such method, or an argument cannot work.
@@ -180,7 +182,7 @@ class ClassForgetting:
         check_output_dir(args.output_dir)
         rules = [] if self.judge is None else [ForgetRatioTarget(self.arguments.max_forget_ratio)]
         unlearner = diffusion_unlearner(
-            self.arguments.pipeline, args, self.forget, method=method, judge=self.judge, stopping_rules=rules, **own
+            self.arguments.pipeline, args, self.forget, method=method, judge=self.judge, stopping_rules=rules, **kwargs
         )
         began = time.perf_counter()
         unlearner.train()
@@ -202,8 +204,8 @@ def _metrics(point: Mapping[str, float]) -> dict[str, float]:
     return {"forget_ratio": point["eval_forget_ratio"], "kid": point["eval_kid"]}
 
 
-def _class(dataset: Dataset, forget_class: int | str, label_column: str) -> int:
-    """A class named by digits is its id, unless the names of the column say otherwise."""
+def _class_id(dataset: Dataset, forget_class: int | str, label_column: str) -> int:
+    """The id of a class. A string of digits is an id, unless the column has a class of that name."""
     names = getattr(dataset.features[label_column], "names", ()) if label_column in dataset.features else ()
     if isinstance(forget_class, str) and forget_class.isdecimal() and forget_class not in names:
         forget_class = int(forget_class)

@@ -1,4 +1,4 @@
-"""Images of a data set as the tensors in [-1, 1] that a diffusion model learns from."""
+"""Images of a data set as tensors in [-1, 1], the inputs of a diffusion model."""
 
 from __future__ import annotations
 
@@ -15,18 +15,19 @@ from torch import nn
 if TYPE_CHECKING:
     import datasets
 
-# What PIL calls images of so many channels.
+# Number of channels -> mode of PIL.
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 class DiffusionImages(torch.utils.data.Dataset):
     """
-    Clean images, and what a UNet takes beside them.
+    Images and other inputs of a UNet.
 
     Args:
-        pixel_values (`torch.Tensor` of shape `(N, C, H, W)`): In [-1, 1]; for a latent model, latents.
-        conditions (`torch.Tensor` of shape `(N, ...)`): Keyword arguments of the UNet, an entry for each image:
-            `class_labels`, or `encoder_hidden_states` (prompt embeddings computed beforehand).
+        pixel_values (`torch.Tensor` of shape `(N, C, H, W)`): Images without noise, in [-1, 1]; for a latent model,
+            latents.
+        conditions (`torch.Tensor` of shape `(N, ...)`): Keyword arguments of the UNet, one entry for each image:
+            `class_labels`, or `encoder_hidden_states` (precomputed prompt embeddings).
 
     Raises:
         ValueError: The tensors differ in length.
@@ -36,7 +37,7 @@ class DiffusionImages(torch.utils.data.Dataset):
         for name, condition in conditions.items():
             if len(condition) != len(pixel_values):
                 raise ValueError(
-                    f"`{name}` must be as many as `pixel_values` ({len(pixel_values)}), got {len(condition)}."
+                    f"`{name}` must be as long as `pixel_values` ({len(pixel_values)}), got {len(condition)}."
                 )
         self.pixel_values, self.conditions = pixel_values, conditions
 
@@ -49,29 +50,30 @@ class DiffusionImages(torch.utils.data.Dataset):
         size: int | None = None,
     ) -> DiffusionImages:
         """
-        Decodes a whole data set.
+        Decodes all images of a data set.
 
         Args:
-            dataset (`datasets.Dataset`): With a column of PIL images, all of one size and one mode.
+            dataset (`datasets.Dataset`): Has a column of PIL images, all of one size and one mode.
             image_column (`str`, defaults to `"image"`): The column of the images.
             label_column (`str`, *optional*): Column of the class ids, for a class-conditional UNet; they become
                 `class_labels`.
-            size (`int`, *optional*): Height and width to resize to (bicubic, antialiased); as they are by default.
+            size (`int`, *optional*): Height and width to resize to (bicubic, antialiased); by default images are not
+                resized.
 
         Raises:
-            ValueError: A column is missing, there is no image, or images differ in size or channels.
+            ValueError: A column is missing, the data set is empty, or images differ in size or channels.
         """
-        wanted = {image_column} | ({label_column} if label_column is not None else set())
-        if missing := sorted(wanted - set(dataset.column_names)):
+        columns = {image_column} | ({label_column} if label_column is not None else set())
+        if missing := sorted(columns - set(dataset.column_names)):
             raise ValueError(f"`dataset` has no column {missing}; it has {dataset.column_names}.")
         if len(dataset) == 0:
-            raise ValueError("`dataset` is empty; there is no image in it.")
+            raise ValueError("`dataset` is empty.")
         arrays = [_pixels(image, size) for batch in dataset.iter(1000) for image in batch[image_column]]
         shapes = {array.shape for array in arrays}
         if len(shapes) > 1:
             raise ValueError(
                 f"`dataset` has images of different height, width or channels, such as {sorted(shapes)[:3]}; a "
-                "diffusion model learns from images of one shape."
+                "diffusion model takes images of one shape."
             )
         pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
         conditions = {}
@@ -87,13 +89,13 @@ class DiffusionImages(torch.utils.data.Dataset):
         return {"pixel_values": self.pixel_values[index], **conditions}
 
     def select(self, indices: Sequence[int] | torch.Tensor) -> DiffusionImages:
-        """The images at these positions."""
+        """The images at these indices."""
         chosen = torch.as_tensor(indices, dtype=torch.long)
         return DiffusionImages(self.pixel_values[chosen], **{n: c[chosen] for n, c in self.conditions.items()})
 
 
 def _pixels(image: Any, size: int | None) -> np.ndarray:
-    """`(H, W, C)` in uint8."""
+    """The pixels of an image, `(H, W, C)` in uint8."""
     if image.mode not in _MODES.values():
         image = image.convert("RGB")
     if size is not None and image.size != (size, size):
@@ -104,7 +106,7 @@ def _pixels(image: Any, size: int | None) -> np.ndarray:
 
 def to_images(images: torch.Tensor) -> list[Any]:
     """
-    PIL images of what a diffusion model generates, rounded as diffusers does.
+    Converts generated images to PIL images, with the rounding of diffusers.
 
     Args:
         images (`torch.Tensor` of shape `(N, C, H, W)`): In [-1, 1]; C is 1, 3 or 4.
@@ -115,34 +117,36 @@ def to_images(images: torch.Tensor) -> list[Any]:
 
 def check_images(name: str, dataset: Any, unet: nn.Module) -> None:
     """
-    Looks whether a UNet can learn from the examples of a data set, by the first of them.
+    Checks that the first example, and all class labels, of a data set fit a UNet.
 
     Args:
-        name (`str`): What errors call the data set.
-        dataset (`Dataset`): Gives dictionaries with `pixel_values` of shape `(C, H, W)`.
+        name (`str`): Name of the data set in messages.
+        dataset (`Dataset`): Returns dictionaries with `pixel_values` of shape `(C, H, W)`.
         unet (`nn.Module`): A UNet of diffusers, wrapped by PEFT or not.
 
     Raises:
-        ValueError: Size, channels or conditions are not those of the UNet; the message says which.
+        ValueError: Size, channels or conditions differ from those of the UNet; the message names the difference.
     """
     example = dataset[0]
     if not isinstance(example, Mapping) or "pixel_values" not in example:
-        raise ValueError(f"`{name}` must give dictionaries with `pixel_values`, or be a `datasets.Dataset` of images.")
+        raise ValueError(
+            f"`{name}` must return dictionaries with `pixel_values`, or be a `datasets.Dataset` of images."
+        )
     config: Any = unet.config
-    found = tuple(example["pixel_values"].shape)
+    shape = tuple(example["pixel_values"].shape)
     size = config.sample_size
     height, width = (size, size) if size is None or isinstance(size, int) else size
-    wanted = (config.in_channels, height or found[-2], width or found[-1])
-    if found != wanted:
+    expected = (config.in_channels, height or shape[-2], width or shape[-1])
+    if shape != expected:
         raise ValueError(
-            f"`{name}` has images of {_describe(found)}, but the UNet takes {_describe(wanted)}; pass the images as "
-            "it was trained on them."
+            f"`{name}` has images of {_describe(shape)}, but the UNet takes {_describe(expected)}; pass images in the "
+            "format it was trained on."
         )
     _check_class_labels(name, dataset, example, config)
     if "encoder_hidden_states" not in example and getattr(config, "cross_attention_dim", None) is not None:
         raise ValueError(
-            f"`{name}` has no `encoder_hidden_states`, which the UNet attends to; compute the prompt embeddings "
-            "beforehand."
+            f"`{name}` has no `encoder_hidden_states`, which the UNet attends to; add the prompt embeddings of its "
+            "images."
         )
 
 
@@ -150,9 +154,9 @@ def _check_class_labels(name: str, dataset: Any, example: Mapping[str, Any], con
     classes = getattr(config, "num_class_embeds", None)
     conditional = classes is not None or getattr(config, "class_embed_type", None) is not None
     if conditional and "class_labels" not in example:
-        raise ValueError(f"`{name}` has no `class_labels`, and the UNet is class-conditional; name their column.")
+        raise ValueError(f"`{name}` has no `class_labels`, but the UNet is class-conditional; set `label_column`.")
     if not conditional and "class_labels" in example:
-        raise ValueError(f"`{name}` has `class_labels`, but the UNet is not class-conditional; leave them out.")
+        raise ValueError(f"`{name}` has `class_labels`, but the UNet is not class-conditional; remove them.")
     if classes is None:
         return
     labels = (

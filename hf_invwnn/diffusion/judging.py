@@ -128,11 +128,13 @@ class ForgetRatioTarget:
 
     def excess(self, metrics: Mapping[str, float]) -> float:
         if FORGET_RATIO not in metrics:
-            raise MissingMetricError(f"{self} needs `{FORGET_RATIO}`; pass a `judge` to the unlearner.")
+            raise MissingMetricError(
+                f"{self} needs `{FORGET_RATIO}`; pass `judge`, or `judge.evaluate` in `evaluators`."
+            )
         ratio = metrics[FORGET_RATIO]
         if math.isnan(ratio):
             return ratio
-        # A point above the target has a larger distance than any below it, so that the search ends below.
+        # A ratio above the target counts as farther away than any below it, so that the search ends below.
         return self.target - ratio if ratio <= self.target else -100.0 - ratio
 
 

@@ -1,4 +1,4 @@
-"""KID: how far generated images lie from real ones, in the features of a classifier or of Inception."""
+"""KID: a distance between generated and real images, in the features of a classifier or of Inception."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class KernelDistance:
     mean discrepancy with the kernel `(x.y / d + 1)^3`, on random subsets.
 
     Args:
-        reference (`torch.Tensor` of shape `(N, C, H, W)`): Real images in [-1, 1], none of what is to be forgotten.
-        features ([`ImageClassifier`] or `"inception"`): The classifier whose penultimate layer gives the features; or
-            torchmetrics' Inception v3, which needs `torch-fidelity` and downloads its weights.
-        subset_size (`int`, defaults to 500): Images of a subset.
-        subsets (`int`, defaults to 50): How many.
-        seed (`int`, defaults to 0): Draws the subsets; the same for all that are compared.
+        reference (`torch.Tensor` of shape `(N, C, H, W)`): Real images in [-1, 1], without those to forget.
+        features ([`ImageClassifier`] or `"inception"`): A classifier, for the outputs of its penultimate layer; or
+            Inception v3 of torchmetrics, which needs `torch-fidelity` and downloads its weights.
+        subset_size (`int`, defaults to 500): Images in each subset.
+        subsets (`int`, defaults to 50): Number of subsets.
+        seed (`int`, defaults to 0): Seed of the subsets; use the same one for all models that are compared.
 
     Raises:
-        ImportError: torchmetrics, or what Inception needs, is not installed.
-        ValueError: There are fewer real images than a subset needs, or `features` is something else.
+        ImportError: torchmetrics, or `torch-fidelity` for Inception, is not installed.
+        ValueError: There are fewer real images than `subset_size`, or `features` is something else.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class KernelDistance:
 
     @property
     def features(self) -> str:
-        """What the distance is measured in, for beside the number."""
+        """Description of the features, to be reported with the number."""
         if isinstance(self.extractor, str):
             return "Inception v3, 2048 features"
         return f"penultimate layer of {self.extractor.name}, {self.extractor.num_features} features"
@@ -68,28 +68,28 @@ class KernelDistance:
     def check_enough(self, name: str, count: int) -> None:
         """
         Raises:
-            ValueError: There are fewer images than a subset has.
+            ValueError: There are fewer images than `subset_size`.
         """
         if count < self.subset_size:
             raise ValueError(
-                f"`{name}` has {count} images, fewer than the {self.subset_size} of a subset of KID; take more, or "
-                "set a smaller `subset_size`."
+                f"`{name}` has {count} images, fewer than the {self.subset_size} of a subset of KID; use more, or a "
+                "smaller `subset_size`."
             )
 
     def __call__(self, images: torch.Tensor, features: torch.Tensor | None = None) -> KID:
         """
         Args:
-            images (`torch.Tensor` of shape `(N, C, H, W)`): Generated, in [-1, 1].
-            features (`torch.Tensor` of shape `(N, d)`, *optional*): Those of the images, if the classifier has given
-                them already.
+            images (`torch.Tensor` of shape `(N, C, H, W)`): Generated images in [-1, 1].
+            features (`torch.Tensor` of shape `(N, d)`, *optional*): Features of the images, if the classifier has
+                computed them already.
 
         Raises:
-            ValueError: There are fewer images than a subset has.
+            ValueError: There are fewer images than `subset_size`.
         """
         self.check_enough("images", len(images))
-        use_given = features is not None and not isinstance(self.extractor, str)
+        known = features is not None and not isinstance(self.extractor, str)
         self.metric.reset()  # keeps the real features
-        self.metric.update(features if use_given else self._inputs(images), real=False)
+        self.metric.update(features if known else self._inputs(images), real=False)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             mean, std = self.metric.compute()
@@ -109,7 +109,7 @@ def _metric(features: ImageClassifier | str, subset_size: int, subsets: int) -> 
         from torchmetrics.image.kid import KernelInceptionDistance
     except ImportError as error:
         raise ImportError("KID needs torchmetrics: pip install 'hf-invwnn[diffusion]'.") from error
-    # What comes from the classifier are features already.
+    # The outputs of the classifier are features already.
     network = 2048 if isinstance(features, str) else nn.Identity()
     return KernelInceptionDistance(network, subsets=subsets, subset_size=subset_size, reset_real_features=False)
 

@@ -19,8 +19,8 @@ class NoisePredictionModel(nn.Module):
     A diffusion pipeline as the Trainer and every method without labels takes it.
 
     Args:
-        pipeline (`DiffusionPipeline`, `str` or `os.PathLike`): A DDPM or DDIM pipeline, or the folder or Hub id of one;
-            any pipeline with a `unet` and a `scheduler` that can add noise. Its UNet is trained in place; if PEFT has
+        pipeline (`DiffusionPipeline`, `str` or `os.PathLike`): A pipeline with a `unet` and a `scheduler` that can add
+            noise, such as DDPM or DDIM; or the folder or Hub id of one. Its UNet is trained in place; if PEFT has
             added LoRA layers, only those are.
         trained_unet (`nn.Module`, *optional*): The weights that training ended with, if those of the pipeline's UNet
             are their moving average. They are trained, the average follows them ([`EMAFollower`]), and images are
@@ -29,9 +29,11 @@ class NoisePredictionModel(nn.Module):
     Attributes:
         unet (`nn.Module`): The UNet that is trained.
         noise_scheduler (`DDPMScheduler`): Adds the noise of training.
+        moving_average ([`EMAFollower`], *optional*): The moving average of the UNet, if the pipeline has one.
 
     Raises:
-        TypeError, ValueError: `pipeline` cannot be used, see [`load_pipeline`], or `trained_unet` has other parameters.
+        TypeError, ValueError: `pipeline` cannot be used, see [`load_pipeline`]; or `trained_unet` has other
+            parameters.
     """
 
     # No input is a label, also if its name contains the word (`class_labels`): evaluations return a loss only.
@@ -44,26 +46,20 @@ class NoisePredictionModel(nn.Module):
         self._pipeline = loaded.pipeline
         self.unet: nn.Module = self._pipeline.unet if trained is None else trained
         self.noise_scheduler = noise_scheduler(self._pipeline.scheduler)
-        # Not a submodule: the average is not trained.
-        self._average = (None if trained is None else EMAFollower(self._pipeline.unet, trained),)
-
-    @property
-    def moving_average(self) -> EMAFollower | None:
-        """The moving average of the UNet, if the pipeline generates with one."""
-        return self._average[0]
+        self.moving_average = None if trained is None else EMAFollower(self._pipeline.unet, trained)
 
     @property
     def pipeline(self) -> Any:
-        """The pipeline, which generates with the current weights, in evaluation mode."""
-        if self.moving_average is not None:
-            self.moving_average.update()
-        self._pipeline.unet.eval()
+        """The pipeline, with the current weights and in evaluation mode."""
+        self._update_pipeline()
         return self._pipeline
 
-    @property
-    def config(self) -> Any:
-        """The configuration of the UNet."""
-        return self.unet.config
+    def on_train_exit(self) -> None:
+        """
+        Brings the pipeline up to date, so that earlier references to it generate with the final weights. Called by
+        [`~hf_invwnn.trainer.Unlearner`] when `train()` ends or fails.
+        """
+        self._update_pipeline()
 
     def forward(
         self,
@@ -103,10 +99,14 @@ class NoisePredictionModel(nn.Module):
             "attention_mask": attention_mask,
             "encoder_attention_mask": encoder_attention_mask,
         }
-        given = {name: value for name, value in conditions.items() if value is not None}
-        return {
-            "loss": noise_prediction_loss(self.unet, self.noise_scheduler, pixel_values, noise, timesteps, **given)
-        }
+        inputs = {name: value for name, value in conditions.items() if value is not None}
+        loss = noise_prediction_loss(self.unet, self.noise_scheduler, pixel_values, noise, timesteps, **inputs)
+        return {"loss": loss}
+
+    def _update_pipeline(self) -> None:
+        if self.moving_average is not None:
+            self.moving_average.update()
+        self._pipeline.unet.eval()
 
     def check_examples(self, name: str, dataset: Any) -> None:
         """Checks that a data set fits the UNet; see [`check_images`]."""
@@ -114,7 +114,7 @@ class NoisePredictionModel(nn.Module):
 
     def save_pretrained(self, folder: str | os.PathLike) -> None:
         """
-        Saves the pipeline, for its own `from_pretrained`; LoRA layers are merged.
+        Saves the pipeline in the format of its own `from_pretrained`, with LoRA layers merged.
 
         Args:
             folder (`str` or `os.PathLike`): The folder to save to.

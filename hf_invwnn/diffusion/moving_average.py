@@ -19,11 +19,14 @@ _FILE = "moving_average.safetensors"
 
 class MovingAverageCallback(TrainerCallback):
     """
-    Updates `EMAModel` of diffusers after every step, and saves it in checkpoints.
+    Updates an `EMAModel` of diffusers after every step, and saves it in checkpoints.
 
     Args:
         model (`nn.Module`): The model that is trained.
-        decay (`float`): The final decay; `EMAModel` begins with smaller ones.
+        decay (`float`): The final decay; `EMAModel` starts with smaller ones.
+
+    Attributes:
+        resume_from (`str`, *optional*): Checkpoint to load the average from when training begins.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -85,10 +88,12 @@ class EMAFollower:
     def update(self) -> None:
         """Moves the average by the displacement of the trained weights."""
         moving = dict(self.trained.named_parameters())
+        device = next(iter(moving.values())).device
+        self.average.to(device)  # the Trainer moves only the trained weights
         for name, parameter in self.average.named_parameters():
             average, trained = self._start[name]
-            moved = moving[name] - trained.to(moving[name].device)
-            parameter.copy_(average.to(parameter.device) + moved.to(parameter.device))
+            displacement = moving[name] - trained.to(device)
+            parameter.copy_(average.to(device) + displacement)
 
 
 __all__ = ["EMAFollower", "MovingAverageCallback"]

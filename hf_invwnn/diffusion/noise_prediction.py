@@ -1,4 +1,4 @@
-"""The loss that diffusion models are trained with, as a function of tensors, and noise that stays the same."""
+"""The loss of noise prediction as a function of tensors, and a data set with fixed noise for evaluations."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ def noise_prediction_loss(
     **conditions: torch.Tensor,
 ) -> torch.Tensor:
     r"""
-    The mean squared error of what the UNet says of noisy images (Ho, Jain and Abbeel, eq. 14), as the training scripts
-    of diffusers compute it:
+    The mean squared error of the prediction of the UNet on noisy images (Ho, Jain and Abbeel, eq. 14), as the training
+    scripts of diffusers compute it:
 
         x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) eps
         epsilon:       | unet(x_t, t) - eps |^2
@@ -31,11 +31,11 @@ def noise_prediction_loss(
 
     Args:
         unet (`nn.Module`): Called as `unet(x_t, t, **conditions)`; its first output is the prediction.
-        scheduler (`SchedulerMixin`): Has `add_noise`, `alphas_cumprod` and a `prediction_type`.
+        scheduler (`SchedulerMixin`): A scheduler with `add_noise`, `alphas_cumprod` and a `prediction_type`.
         images (`torch.Tensor` of shape `(N, C, H, W)`): x_0, in [-1, 1].
         noise (`torch.Tensor` of shape `(N, C, H, W)`): eps.
         timesteps (`torch.Tensor` of shape `(N,)`): t, in 0..`num_train_timesteps` - 1.
-        conditions: What else the UNet takes.
+        conditions: Other inputs of the UNet.
 
     Returns:
         `torch.Tensor`: A scalar in float32, the mean over all pixels of the batch.
@@ -48,21 +48,21 @@ def noise_prediction_loss(
         velocity = scheduler.get_velocity(images, noise, timesteps)
         return nn.functional.mse_loss(predicted.float(), velocity.float())
     if prediction_type == "sample":
-        kept = scheduler.alphas_cumprod.to(images.device)[timesteps].float().view(-1, *[1] * (images.ndim - 1))
+        alpha = scheduler.alphas_cumprod.to(images.device)[timesteps].float().view(-1, *[1] * (images.ndim - 1))
         squared = nn.functional.mse_loss(predicted.float(), images.float(), reduction="none")
-        return (kept / (1 - kept) * squared).mean()
+        return (alpha / (1 - alpha) * squared).mean()
     raise ValueError(f"`prediction_type` must be one of {PREDICTION_TYPES}, got {prediction_type!r}.")
 
 
 class FixedNoise(torch.utils.data.Dataset):
     """
-    The examples of a data set, each with noise and a timestep of its own that never change, so that the losses of two
-    evaluations compare, whatever the batch size and the number of processes. Timesteps are spread evenly.
+    The examples of a data set, each with a fixed noise and timestep, so that the losses of two evaluations can be
+    compared, with any batch size and number of processes. Timesteps are spread evenly.
 
     Args:
-        dataset (sized `Dataset`): Gives dictionaries with `pixel_values`.
+        dataset (sized `Dataset`): Returns dictionaries with `pixel_values`.
         num_train_timesteps (`int`): T.
-        seed (`int`, defaults to 0): Of the noise.
+        seed (`int`, defaults to 0): Seed of the noise.
     """
 
     def __init__(self, dataset: Any, num_train_timesteps: int, seed: int = 0) -> None:

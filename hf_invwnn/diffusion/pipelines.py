@@ -1,4 +1,4 @@
-"""Diffusion pipelines from whatever a user names them by, and back to a folder that `from_pretrained` loads."""
+"""Loads diffusion pipelines from a folder or the Hub, and saves them in the format of `from_pretrained`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from .noise_prediction import PREDICTION_TYPES
 
 
 INDEX = "model_index.json"
-# The variant under which the Hub keeps the weights that training ended with, beside their moving average.
+# Variant of the UNet with the weights that training ended with; the default variant is their moving average.
 TRAINED = "non_ema"
 
 
 class LoadedPipeline(NamedTuple):
     """
-    `pipeline`, whose UNet generates; and `trained`, the UNet that training ended with, where that of the pipeline
-    holds its moving average (`None` where it does not).
+    A `pipeline`, and `trained`, a UNet with the weights that training ended with, if the UNet of the pipeline holds
+    their moving average (`None` if it does not).
     """
 
     pipeline: Any
@@ -33,17 +33,18 @@ class LoadedPipeline(NamedTuple):
 
 def load_pipeline(pipeline: Any) -> LoadedPipeline:
     """
-    A pipeline that can be trained and can generate.
+    Loads a pipeline whose UNet can be trained.
 
-    Weights are read from safetensors, and no code from the Hub is run. Where `unet/` has a second file of the variant
-    `non_ema`, as repositories on the Hub have, those are the trained weights and the first file their moving average.
+    Weights are read from safetensors only, and no code from the Hub is run. If `unet/` has a second file of the
+    variant `non_ema`, as some repositories on the Hub do, that file holds the trained weights, and the first their
+    moving average.
 
     Args:
-        pipeline (`DiffusionPipeline`, `str` or `os.PathLike`): One, or the folder or Hub id of one.
+        pipeline (`DiffusionPipeline`, `str` or `os.PathLike`): A pipeline, or the folder or Hub id of one.
 
     Raises:
-        TypeError: It is no pipeline.
-        ValueError: It cannot be loaded, was saved half, or its scheduler cannot add noise.
+        TypeError: `pipeline` is not a pipeline with a UNet and a scheduler.
+        ValueError: The pipeline cannot be loaded, is incomplete, or has a scheduler that cannot add noise.
     """
     if isinstance(pipeline, (str, os.PathLike)):
         source = os.fspath(pipeline)
@@ -51,11 +52,11 @@ def load_pipeline(pipeline: Any) -> LoadedPipeline:
         if folder.is_dir():
             check_complete(folder)
         elif source.startswith((".", "/", "~")) or source.count("/") > 1:
-            raise ValueError(f"`pipeline`: there is no folder {source!r}; name one, or a Hub id.")
+            raise ValueError(f"`pipeline`: there is no folder {source!r}; pass a folder or a Hub id.")
         loaded = _from_pretrained(source)
         trained = None
         if folder.is_dir():
-            _check_every_weight(folder, loaded.unet)
+            _check_all_weights(folder, loaded.unet)
             trained = _trained(loaded, folder)
     else:
         loaded, trained = pipeline, None
@@ -69,37 +70,37 @@ def load_pipeline(pipeline: Any) -> LoadedPipeline:
 
 def noise_scheduler(scheduler: Any) -> Any:
     """
-    The scheduler of training: DDPM with the noise schedule and the prediction type of the given one.
+    The scheduler for training: DDPM with the noise schedule and the prediction type of another scheduler.
 
     Args:
-        scheduler (`SchedulerMixin`): That of a pipeline.
+        scheduler (`SchedulerMixin`): The scheduler of a pipeline.
 
     Raises:
-        ValueError: It cannot add noise as DDPM does, or predicts something unknown.
+        ValueError: The scheduler cannot add noise as DDPM does, or has an unknown prediction type.
     """
     name = type(scheduler).__name__
     if not hasattr(scheduler, "add_noise") or not isinstance(getattr(scheduler, "alphas_cumprod", None), torch.Tensor):
         raise ValueError(
             f"`pipeline`: its scheduler {name} cannot add noise to images in training (no `add_noise` with "
-            "`alphas_cumprod`); give it a DDPMScheduler or DDIMScheduler of the same noise schedule."
+            "`alphas_cumprod`); replace it by a DDPMScheduler or DDIMScheduler with the same noise schedule."
         )
     training = DDPMScheduler.from_config(scheduler.config)
     if training.config.prediction_type not in PREDICTION_TYPES:
         raise ValueError(
-            f"`pipeline`: its scheduler {name} has the prediction type {training.config.prediction_type!r}; known are "
-            f"{', '.join(PREDICTION_TYPES)}."
+            f"`pipeline`: its scheduler {name} has the prediction type {training.config.prediction_type!r}; supported "
+            f"are {', '.join(PREDICTION_TYPES)}."
         )
     return training
 
 
 def save_pipeline(pipeline: Any, folder: str | os.PathLike, trained: Any = None) -> None:
     """
-    Saves a pipeline, and the trained weights where its UNet holds their moving average.
+    Saves a pipeline, and the trained weights if its UNet holds their moving average.
 
     Args:
-        pipeline (`DiffusionPipeline`): What to save. LoRA layers are merged into the weights that are saved.
-        folder (`str` or `os.PathLike`): Where to.
-        trained (`nn.Module`, *optional*): Saved as the variant `non_ema` of the UNet.
+        pipeline (`DiffusionPipeline`): The pipeline. LoRA layers are merged into the saved weights.
+        folder (`str` or `os.PathLike`): The folder to save to.
+        trained (`nn.Module`, *optional*): A UNet with the trained weights; saved as the variant `non_ema`.
     """
     unet = pipeline.unet
     merged = merged_unet(unet)
@@ -114,11 +115,11 @@ def save_pipeline(pipeline: Any, folder: str | os.PathLike, trained: Any = None)
 
 
 def merged_unet(unet: nn.Module) -> nn.Module:
-    """The UNet itself; or, where PEFT has put LoRA layers into it, a plain copy with them merged."""
+    """A copy of a UNet with its LoRA layers merged; the UNet itself if it has none."""
     if hasattr(unet, "merge_and_unload"):  # wrapped by `get_peft_model`
         wrapped: Any = copy.deepcopy(unet)
         return wrapped.merge_and_unload()
-    if getattr(unet, "peft_config", None):  # put in by `add_adapter`
+    if getattr(unet, "peft_config", None):  # added by `add_adapter`
         plain: Any = copy.deepcopy(unet)
         plain.fuse_lora()
         plain.unload_lora()
@@ -128,53 +129,53 @@ def merged_unet(unet: nn.Module) -> nn.Module:
 
 def check_complete(folder: Path) -> None:
     """
-    Looks whether every component that a saved pipeline lists is there.
+    Checks that a saved pipeline has all components that its index lists.
 
     Raises:
-        ValueError: A file is missing, is no JSON, or is truncated; the message names it.
+        ValueError: A file is missing, is not JSON, or is truncated; the message names it.
     """
     try:
         index = json.loads((folder / INDEX).read_text())
     except (FileNotFoundError, ValueError) as error:
-        raise _half(folder, f"{INDEX} is missing or damaged") from error
+        raise _incomplete(folder, f"{INDEX} is missing or damaged") from error
     for name, listed in index.items():
         if name.startswith("_") or not isinstance(listed, list) or listed[0] is None:
             continue
-        part = folder / name
-        if not part.is_dir() or not any(part.glob("*.json")):
-            raise _half(folder, f"{name}/ is missing or has no configuration")
-        for weights in part.glob("*.safetensors"):
+        component = folder / name
+        if not component.is_dir() or not any(component.glob("*.json")):
+            raise _incomplete(folder, f"{name}/ is missing or has no configuration")
+        for weights in component.glob("*.safetensors"):
             try:
                 with safe_open(weights, framework="pt") as opened:
                     opened.keys()
             except SafetensorError as error:
-                raise _half(folder, f"{name}/{weights.name} is damaged ({error})") from error
+                raise _incomplete(folder, f"{name}/{weights.name} is damaged ({error})") from error
     if not _unet_files(folder):
-        raise _half(folder, "unet/ has no weights in safetensors (pickled ones are not read)")
+        raise _incomplete(folder, "unet/ has no weights in safetensors (pickled ones are not read)")
 
 
-def _check_every_weight(folder: Path, unet: nn.Module) -> None:
-    """What a file lacks, `from_pretrained` would fill up at random."""
-    found: set[str] = set()
+def _check_all_weights(folder: Path, unet: nn.Module) -> None:
+    """Raises if a tensor of the UNet is in no file; `from_pretrained` would initialise it at random."""
+    saved: set[str] = set()
     for path in _unet_files(folder):
         with safe_open(path, framework="pt") as opened:
-            found |= set(opened.keys())
-    if missing := sorted(unet.state_dict().keys() - found):
-        raise _half(folder, f"unet/ lacks {', '.join(missing[:3])}")
+            saved |= set(opened.keys())
+    if missing := sorted(unet.state_dict().keys() - saved):
+        raise _incomplete(folder, f"unet/ lacks {', '.join(missing[:3])}")
 
 
 def _unet_files(folder: Path) -> list[Path]:
     return [path for path in (folder / "unet").glob("*.safetensors") if f".{TRAINED}" not in path.name]
 
 
-def _half(folder: Path, what: str) -> ValueError:
-    return ValueError(f"`pipeline`: {str(folder)!r} is no whole pipeline, {what}; save it again.")
+def _incomplete(folder: Path, problem: str) -> ValueError:
+    return ValueError(f"`pipeline`: {str(folder)!r} is not a complete pipeline: {problem}; save it again.")
 
 
 def _from_pretrained(source: str) -> Any:
     index = Path(source) / INDEX
     listed = json.loads(index.read_text()) if index.is_file() else {}
-    # Saved without, such as a text encoder that has done its work: `from_pretrained` wants to be told.
+    # Components that the pipeline was saved without, such as a text encoder; `from_pretrained` needs them as `None`.
     absent = {name: None for name, kind in listed.items() if isinstance(kind, list) and kind[0] is None}
     try:
         return DiffusionPipeline.from_pretrained(source, use_safetensors=True, **absent)

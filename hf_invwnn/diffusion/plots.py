@@ -1,4 +1,4 @@
-"""Pictures of what diffusion models generate while and after they forget. Knows nothing of trainers."""
+"""Plots and a table of forget ratio and KID, and grids of generated images. Takes arrays and histories, no models."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from ..metrics import METRICS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# Frames: colour and line, so that they can be told apart without colours.
+# Frames of images: colour and line style, so that they differ in greyscale too.
 _NEAR = (COLOURS[4], "-")
 _BROKEN = (COLOURS[5], (0, (2, 1)))
 
 
 class GeneratedRow(NamedTuple):
     """
-    What one model generates: `images` `(N, H, W)` or `(N, H, W, 3)` in 0..1, and of a classifier the
-    `probabilities` `(N, C)`.
+    Generated `images` of one model, `(N, H, W)` or `(N, H, W, 3)` in 0..1, and their class `probabilities` `(N, C)`.
     """
 
     images: np.ndarray
@@ -41,22 +40,22 @@ def plot_forgetting(
     title: str = "",
 ) -> None:
     """
-    Draws the share of the forgotten class and KID, over the length of the runs and over each other, into a PNG.
+    Plots the share of the forgotten class and KID over the length of the runs, and KID over the share, as a PNG.
 
     Args:
         histories (`dict[str, list[dict[str, float]]]`): Title of a method -> points with `eval_forget_ratio` in
             percent, `eval_kid` and `x`, as [`Unlearner.history`] holds them.
         path (`str` or `os.PathLike`): The PNG to write.
-        target (`float`, defaults to 1.0): Forget ratio, in percent, that counts as forgotten.
-        x (`str`, defaults to `"step"`), x_label (`str`): The key of the points to draw over, and its name.
-        features (`str`, *optional*): What KID was measured in.
-        title (`str`, *optional*): Stands above.
+        target (`float`, defaults to 1.0): Target of the forget ratio in percent, drawn as a line.
+        x (`str`, defaults to `"step"`), x_label (`str`): Key of the points for the x axis, and its label.
+        features (`str`, *optional*): Description of the features of KID, for the title.
+        title (`str`, *optional*): Title of the figure.
 
     Raises:
-        ValueError: There is no history, or one without a point.
+        ValueError: There is no history, or one is empty.
     """
     if not histories or not all(histories.values()):
-        raise ValueError("`histories` is empty, or has a method without a point; there is no curve to draw.")
+        raise ValueError("`histories` is empty, or the history of a method is; there is no curve to draw.")
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(11, 3.8), dpi=150, layout="constrained")
@@ -97,24 +96,25 @@ def plot_generated(
     title: str = "",
 ) -> None:
     """
-    Draws what models make of the same noise, a row for each and a column for each noise, into a PNG. Two kinds of
-    images are framed, with the classifier's verdict and its confidence below: those near the forgotten class (solid),
-    whose probability is at least `near`, and broken ones (dashed), of which the classifier is less than `sure`.
+    Plots the images that models generate from the same noise, a row for each model and a column for each noise, as a
+    PNG. Two kinds of images get a frame, and below it the predicted class and its probability: those near the
+    forgotten class (solid), with a probability of at least `near` for it, and broken ones (dashed), whose largest
+    probability is below `sure`.
 
     Args:
-        rows (`dict[str, GeneratedRow]`): Title of a model -> what it generates; all of the same length.
+        rows (`dict[str, GeneratedRow]`): Title of a model -> its images; all of the same length.
         path (`str` or `os.PathLike`): The PNG to write.
-        forget_class (`int`): The class that is to be forgotten.
-        near (`float`, defaults to 0.2): Probability of the class from which an image is near it.
-        sure (`float`, defaults to 0.6): Confidence below which an image is broken.
-        title (`str`, *optional*): Stands above.
+        forget_class (`int`): The class to forget.
+        near (`float`, defaults to 0.2): Smallest probability of the forgotten class for a solid frame.
+        sure (`float`, defaults to 0.6): Largest class probability below which the frame is dashed.
+        title (`str`, *optional*): Title of the figure.
 
     Raises:
         ValueError: There is no row, or rows differ in length.
     """
     lengths = {len(row.images) for row in rows.values()}
     if len(lengths) != 1 or not all(lengths):
-        raise ValueError(f"`rows` must hold models that have generated equally many images, got {sorted(lengths)}.")
+        raise ValueError(f"`rows` must have the same number of images for every model, got {sorted(lengths)}.")
     from matplotlib.figure import Figure
 
     count = lengths.pop()
@@ -125,7 +125,7 @@ def plot_generated(
             axes.imshow(image, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
             axes.set_xticks([])
             axes.set_yticks([])
-            verdict, confidence = int(probabilities.argmax()), float(probabilities.max())
+            predicted, confidence = int(probabilities.argmax()), float(probabilities.max())
             if probabilities[forget_class] >= near:
                 _frame(axes, _NEAR)
             elif confidence < sure:
@@ -133,13 +133,13 @@ def plot_generated(
             else:
                 _frame(axes, None)
                 continue
-            axes.set_xlabel(f"{verdict} {100 * confidence:.0f}%", fontsize=6, labelpad=1)
+            axes.set_xlabel(f"{predicted} {100 * confidence:.0f}%", fontsize=6, labelpad=1)
         line[0].set_ylabel(name, rotation=0, ha="right", va="center", fontsize=8)
-    explained = (
+    legend = (
         f"solid: class {forget_class} at {100 * near:.0f} % or more; dashed: no class at {100 * sure:.0f} %; "
-        "below: verdict and confidence"
+        "below: predicted class and its probability"
     )
-    figure.suptitle(f"{title}\n{explained}" if title else explained, fontsize=8)
+    figure.suptitle(f"{title}\n{legend}" if title else legend, fontsize=8)
     figure.savefig(path)
 
 
@@ -155,7 +155,7 @@ def _frame(axes: Axes, style: tuple[str, Any] | None) -> None:
 
 def forgetting_table(methods: Mapping[str, Mapping[str, Any]], original: Mapping[str, float]) -> str:
     """
-    Forget ratio and KID of every method at its end, and of the original model, in Markdown.
+    A Markdown table of forget ratio and KID: of the original model, and of every method at the end of its run.
 
     Args:
         methods (`dict[str, dict]`): Title of a method -> `forget_ratio` in percent, `kid`, `kid_std`, `tried`, `steps`

@@ -15,24 +15,24 @@ from ..errors import NonFiniteImagesError
 
 def fixed_noise(count: int, unet: nn.Module, seed: int = 0) -> torch.Tensor:
     """
-    Noise to generate from, the same on every machine.
+    Noise to generate images from, the same on every machine.
 
     Args:
-        count (`int`): Images.
-        unet (`nn.Module`): Its configuration says their channels and size.
-        seed (`int`, defaults to 0): Of the generator.
+        count (`int`): Number of images.
+        unet (`nn.Module`): The UNet; its configuration determines channels and size.
+        seed (`int`, defaults to 0): Seed of the noise.
 
     Returns:
         `torch.Tensor` of shape `(count, C, H, W)` in float32, on the CPU.
 
     Raises:
-        ValueError: `count` is less than 1, or the UNet does not say its size.
+        ValueError: `count` is less than 1, or the configuration of the UNet has no size.
     """
     config: Any = unet.config
     if count < 1:
         raise ValueError(f"`count` must be at least 1, got {count}.")
     if config.sample_size is None:
-        raise ValueError("`unet` has no `sample_size` in its configuration, so the size of its images is not known.")
+        raise ValueError("`unet` has no `sample_size` in its configuration, so the size of its images is unknown.")
     size = config.sample_size
     height, width = (size, size) if isinstance(size, int) else size
     generator = torch.Generator().manual_seed(seed)
@@ -50,28 +50,28 @@ def generate_images(
     progress: bool = True,
 ) -> torch.Tensor:
     """
-    Generates images from given noise by DDIM (Song, Meng and Ermon) with eta 0, which draws no further noise.
+    Generates images from noise by DDIM (Song, Meng and Ermon) with eta 0, which draws no further noise.
 
     Args:
         unet (`nn.Module`): A UNet of diffusers; its mode is restored.
         scheduler (`SchedulerMixin`): Its noise schedule and prediction type are used.
         noise (`torch.Tensor` of shape `(N, C, H, W)`): See [`fixed_noise`].
         num_inference_steps (`int`, defaults to 50): Steps of DDIM.
-        batch_size (`int`, defaults to 250): Images at once.
-        conditions (`dict[str, torch.Tensor]`, *optional*): What else the UNet takes, an entry for each image.
-        progress (`bool`, defaults to `True`): Whether to show a bar.
+        batch_size (`int`, defaults to 250): Images in a batch.
+        conditions (`dict[str, torch.Tensor]`, *optional*): Other inputs of the UNet, an entry for each image.
+        progress (`bool`, defaults to `True`): Whether to show a progress bar.
 
     Returns:
-        `torch.Tensor` of shape `(N, C, H, W)` in [-1, 1] (latents are not limited), on the CPU.
+        `torch.Tensor` of shape `(N, C, H, W)` in [-1, 1] (latents are not clipped), on the CPU.
 
     Raises:
         ValueError: `num_inference_steps` or `batch_size` is out of its range.
         NonFiniteImagesError: A generated value is not finite.
     """
     ddim = DDIMScheduler.from_config(scheduler.config)
-    most = ddim.config.num_train_timesteps
-    if not 1 <= num_inference_steps <= most:
-        raise ValueError(f"`num_inference_steps` must lie in 1..{most}, got {num_inference_steps}.")
+    maximum = ddim.config.num_train_timesteps
+    if not 1 <= num_inference_steps <= maximum:
+        raise ValueError(f"`num_inference_steps` must lie in 1..{maximum}, got {num_inference_steps}.")
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1, got {batch_size}.")
     ddim.set_timesteps(num_inference_steps)
@@ -84,10 +84,10 @@ def generate_images(
         with tqdm(total=len(batches) * num_inference_steps, desc="generating", disable=not progress) as bar:
             for first in batches:
                 part = slice(first, first + batch_size)
-                given = {name: value[part].to(device) for name, value in (conditions or {}).items()}
+                inputs = {name: value[part].to(device) for name, value in (conditions or {}).items()}
                 images = noise[part].to(device)
                 for timestep in ddim.timesteps:
-                    predicted = unet(images, timestep, return_dict=False, **given)[0]
+                    predicted = unet(images, timestep, return_dict=False, **inputs)[0]
                     images = ddim.step(predicted, timestep, images, eta=0.0).prev_sample
                     bar.update()
                 if not torch.isfinite(images).all():

@@ -17,7 +17,7 @@ from .pipelines import save_pipeline
 
 class DiffusionTrainer(Trainer):
     """
-    Trains a UNet from scratch and keeps the moving average of its weights.
+    A `Trainer` for a UNet from scratch, with a moving average of its weights.
 
     Args:
         unet (`nn.Module`): A UNet of diffusers; trained in place.

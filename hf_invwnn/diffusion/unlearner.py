@@ -1,4 +1,4 @@
-"""Any method without labels on a diffusion pipeline."""
+"""`diffusion_unlearner`: the unlearner of any method without labels, for a diffusion pipeline."""
 
 from __future__ import annotations
 
@@ -32,8 +32,8 @@ def diffusion_unlearner(
     **kwargs: Any,
 ) -> Unlearner:
     """
-    The unlearner of a method for a diffusion pipeline. It is that of the method on a [`NoisePredictionModel`], with
-    images converted and checked, and evaluations with the same noise every time.
+    Makes the unlearner of a method for a diffusion pipeline: the class of the method with a [`NoisePredictionModel`]
+    as its model. Images are converted to tensors and checked, and all evaluations use the same noise ([`FixedNoise`]).
 
     Args:
         pipeline (`DiffusionPipeline`, `str` or `os.PathLike`), trained_unet (`nn.Module`, *optional*): As for
@@ -54,19 +54,19 @@ def diffusion_unlearner(
         kwargs: Other arguments of the unlearner of the method.
 
     Returns:
-        [`Unlearner`], whose `model` is the [`NoisePredictionModel`]; `model.pipeline` generates.
+        [`Unlearner`], whose `model` is the [`NoisePredictionModel`]; `model.pipeline` generates images.
 
     Raises:
         ValueError, TypeError: An argument cannot work; the message names it. The pipeline is unchanged.
     """
     if find_method(method).needs_labels or find_method(method).needs_retain:
         raise ValueError(f"`method` must be one of {', '.join(diffusion_methods())}, got {method!r}.")
-    if args.push_to_hub:
+    if getattr(args, "push_to_hub", False):
         raise ValueError(
             "`push_to_hub` must stay False: call `push_to_hub` of the unlearner after `train()`, or `hf-invwnn push`."
         )
     if judge is None and any(isinstance(rule, ForgetRatioTarget) for rule in stopping_rules):
-        raise ValueError("`judge` is None, and the forget ratio needs one; pass a ForgetRatioJudge.")
+        raise ValueError("`judge` is None, but ForgetRatioTarget needs one; pass a ForgetRatioJudge.")
     model = NoisePredictionModel(pipeline, trained_unet)
 
     def examples(name: str, dataset: Any) -> Any:
@@ -92,8 +92,8 @@ def diffusion_unlearner(
         model,
         args,
         forget,
-        eval_dataset,
-        forget_eval,
+        eval_dataset=eval_dataset,
+        forget_eval_dataset=forget_eval,
         evaluators=evaluators,
         stopping_rules=stopping_rules,
         **kwargs,
@@ -106,11 +106,12 @@ def diffusion_methods() -> list[str]:
 
 
 def _images(dataset: Any, model: NoisePredictionModel, image_column: str, label_column: str) -> Any:
-    """A `datasets.Dataset` of images as tensors; any other data set as it is."""
+    """Converts a `datasets.Dataset` of images to tensors; returns other data sets unchanged."""
     columns = getattr(dataset, "column_names", None)
     if not isinstance(columns, list) or "pixel_values" in columns or len(dataset) == 0:
         return dataset
-    conditional = getattr(model.config, "num_class_embeds", None) is not None
+    config: Any = model.unet.config
+    conditional = getattr(config, "num_class_embeds", None) is not None
     return DiffusionImages.from_dataset(dataset, image_column, label_column if conditional else None)
 
 

@@ -1,4 +1,4 @@
-"""Evaluation of models after unlearning: side by side, by relearning, and everything that is saved after a run."""
+"""Evaluation after unlearning: two models side by side, relearning, and the results of a run."""
 
 from .pair import evaluate_pair, evaluation_table
 from .relearning import Relearning, relearn

@@ -1,4 +1,4 @@
-"""Two classifiers side by side, whoever made them: an unlearned model and a retrained one."""
+"""Evaluation of an unlearned classifier beside a retrained one; any two classifiers can be compared."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ def evaluate_pair(
     """
     Evaluates an unlearned model beside a retrained one, and writes `evaluation.json` and `per_example.parquet`.
 
-    The second file has a row for each example of the forget set, with its row number in `train`: losses and confidences
-    under all models, and whether it is forgotten less (`under`), more (`over`) or as much (`matched`) as by retraining.
-    It is private.
+    The second file is private. It has a row for each example of the forget set: its row number in `train`, losses and
+    confidences under all models, and whether the example is forgotten less (`under`), more (`over`) or as much
+    (`matched`) as by retraining.
 
     Args:
-        unlearned (`str`), retrained (`str`): Folders or Hub ids of image classifiers; their image processors must
-            agree. Any other reference can take the place of the retrained model.
+        unlearned (`str`), retrained (`str`): Folders or Hub ids of image classifiers with the same preprocessing. Any
+            other reference can take the place of the retrained model.
         splits ([`UnlearningSplits`]): The splits of the experiment.
         output_dir (`str` or `os.PathLike`): Folder for the results.
         original (`str`, *optional*): The model before unlearning.
         image_column (`str`, defaults to `"image"`): Column of the images.
-        margin (`float`, defaults to 0.1): In confidence, see [`~hf_invwnn.metrics.forgetting_shares`].
+        margin (`float`, defaults to 0.1): `margin` of [`~hf_invwnn.metrics.forgetting_shares`].
         relearn_level (`float`, defaults to 0.9), max_relearning_steps (`int`, defaults to 500): `level` and
-            `max_steps` of [`relearn`]; 0 steps skip it.
+            `max_steps` of [`relearn`]; 0 steps skip relearning.
 
     Returns:
-        `dict`: The content of `evaluation.json`: for each model RA, UA, TA, MIA, loss AUC and relearning; the distance
-        of unlearned and retrained model; the shares.
+        `dict`: The content of `evaluation.json`: RA, UA, TA, MIA, loss AUC and relearning of each model, the distance
+        between the unlearned and the retrained model, and the shares.
 
     Raises:
-        ValueError: A model has fewer classes than the splits, or nothing is retained.
+        ValueError: A model has fewer classes than the splits, or the retain set is empty.
     """
     if not len(splits.retain):
-        raise ValueError("`splits` retain nothing, so RA, MIA and a retrained model are undefined.")
+        raise ValueError("The retain set of `splits` is empty, so RA, MIA and a retrained model are undefined.")
     sources = {"original": original, "unlearned": unlearned, "retrained": retrained}
     results: dict[str, Any] = {}
     confidences: dict[str, np.ndarray] = {}
@@ -85,9 +85,9 @@ def evaluate_pair(
             results[name]["relearning"] = asdict(relearning)
     shares = forgetting_shares(confidences["unlearned"], confidences["retrained"], margin)
     columns["verdict"] = shares.verdicts
-    distances = ([results[name][metric] for metric in RESULT_METRICS] for name in ("unlearned", "retrained"))
+    ours, theirs = ([results[name][metric] for metric in RESULT_METRICS] for name in ("unlearned", "retrained"))
     results |= {
-        "distance": retraining_distance(*distances, RESULT_METRICS),
+        "distance": retraining_distance(ours, theirs, RESULT_METRICS),
         "shares": {"under": shares.under, "over": shares.over, "matched": shares.matched, "margin": margin},
         "relearn_level": relearn_level if max_relearning_steps else None,
         "splits": splits.summary(),

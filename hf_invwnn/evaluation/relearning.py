@@ -1,4 +1,4 @@
-"""Relearning: the number of steps on retained examples after which a model predicts the forgotten ones again."""
+"""Relearning: the number of steps on retained examples after which a model predicts the forget set again."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class Relearning:
     The result of [`relearn`].
 
     Args:
-        steps (`int` or `None`): Optimizer steps until D_f was relearned; 0 if it was known at the start, `None` if it
-            was never relearned.
+        steps (`int` or `None`): Optimizer steps until D_f was relearned: 0 if the accuracy was reached at the start,
+            `None` if it was not reached.
         highest (`float`): Highest accuracy on D_f during fine-tuning, in percent, under the labels to be forgotten.
     """
 
@@ -31,10 +31,10 @@ class Relearning:
 @dataclass
 class Relearned:
     """
-    Stops where the accuracy on the forget set, under the labels to be forgotten, reaches `level`.
+    The stopping rule: the accuracy on the forget set, under the labels to be forgotten, reaches `level`.
 
     Args:
-        level (`float`): In 0..1.
+        level (`float`): The accuracy, in 0..1.
     """
 
     level: float
@@ -63,12 +63,12 @@ def relearn(
     **options: Any,
 ) -> Relearning:
     """
-    Fine-tunes a copy of a model on D_r alone and evaluates it on D_f. What was only hidden is relearned, and in fewer
-    steps than by the retrained model, which was never trained on it.
+    Fine-tunes a copy of a model on D_r alone and evaluates it on D_f. A model that still holds information about D_f
+    relearns it, and in fewer steps than the retrained model, which was never trained on D_f.
 
     Args:
         model (`nn.Module`): The unlearned model, or the retrained one; not changed.
-        forget_dataset (`Dataset`): D_f; evaluated, and never trained on.
+        forget_dataset (`Dataset`): D_f; evaluated, but not trained on.
         retain_dataset (`Dataset`): D_r.
         output_dir (`str`): Scratch folder of the Trainer.
         level (`float`, defaults to 0.9): Accuracy on D_f that counts as relearned, in (0, 1].

@@ -1,4 +1,4 @@
-"""Everything after a run in one call: evaluate its models, and save model, record, private artifacts and results."""
+"""After a run: evaluates its models, and saves model, record, private artifacts and results."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..audit.charts import plot_curves
 from ..audit.private import example_results, save_private_artifacts
 from ..audit.tables import RESULT_METRICS, results_table
 from ..files import atomic_write, write_json
-from ..image_classification import evaluate_model, predict
+from ..image_classification import evaluate_model, load_classifier, predict
 from ..metrics import MODELS, retraining_distance
 from ..scenarios import UnlearningSplits
 from ..trainer.unlearner import Unlearner
@@ -30,9 +30,9 @@ def save_run(
     **facts: Any,
 ) -> dict[str, Any]:
     """
-    Evaluates the models of a finished run of an image classifier and saves everything to the output directory: the
-    model, its processor and its record; `results.json`, `results.md` and `curves.png`; and in `_private` what
-    `hf-invwnn verify` and `hf-invwnn report` need.
+    Evaluates the models of a finished run of an image classifier and saves to the output directory: the model, its
+    processor and its record; `results.json`, `results.md` and `curves.png`; and in `_private` the artifacts for
+    `hf-invwnn verify` and `hf-invwnn report`.
 
     Args:
         unlearner ([`Unlearner`]): The finished run.
@@ -41,17 +41,24 @@ def save_run(
         processor (`BaseImageProcessor`): The processor of the models.
         original (`nn.Module`): The model before unlearning.
         retrained (`nn.Module`, *optional*): The model trained without the forget set.
-        seconds (`dict[str, float]`, *optional*): Model name -> seconds it took.
-        title (`str`, *optional*): Title of the picture; the scenario by default.
+        seconds (`dict[str, float]`, *optional*): Model name -> seconds of training or unlearning.
+        title (`str`, *optional*): Title of the curves; the scenario by default.
         facts: Other arguments of [`~Unlearner.save_record`].
 
+    With several processes all of them must call it; the first one evaluates and saves.
+
     Returns:
-        `dict`: The content of `results.json`: for `"original"`, `"unlearned"` and `"retrained"` the metrics of
+        `dict`: The content of `results.json` (empty on the other processes): for `"original"`, `"unlearned"` and `"retrained"` the metrics of
         [`evaluate_model`]; `history`, `stopped`, `splits` and, with a retrained model, `distance`.
     """
     folder = Path(str(unlearner.args.output_dir))
     device = unlearner.args.device
-    unlearned = unlearner.accelerator.unwrap_model(unlearner.model)
+    unlearner.save_model()  # first: with shards it needs all processes
+    if not unlearner.is_world_process_zero():
+        return {}
+    processor.save_pretrained(folder)
+    sharded = unlearner.tracked.shards.is_sharded
+    unlearned = load_classifier(folder)[0] if sharded else unlearner.accelerator.unwrap_model(unlearner.model)
     models = {"original": original, "unlearned": unlearned} | ({} if retrained is None else {"retrained": retrained})
     sets = {name: datasets[name] for name in ("forget", "retain", "test")}
     results: dict[str, Any] = {
@@ -64,11 +71,10 @@ def save_run(
     }
     metrics = {name: results.get(name) for name in MODELS}
     if retrained is not None:
-        values = ([results[name][metric] for metric in RESULT_METRICS] for name in ("unlearned", "retrained"))
-        results["distance"] = retraining_distance(*values, RESULT_METRICS)
+        ours, theirs = ([results[name][metric] for metric in RESULT_METRICS] for name in ("unlearned", "retrained"))
+        results["distance"] = retraining_distance(ours, theirs, RESULT_METRICS)
     results |= {"history": unlearner.history, "stopped": unlearner.stop_reason, "splits": splits.summary()}
 
-    processor.save_pretrained(folder)
     outcomes = {name: predict(model, sets["forget"]) for name, model in models.items()}
     save_private_artifacts(
         folder,
@@ -76,11 +82,12 @@ def save_run(
         {name: (model, processor) for name, model in models.items() if name != "unlearned"},
         example_results(splits.forget_indices, outcomes),
     )
-    unlearner.save_model()
     unlearner.save_record(splits=splits, metrics=metrics, **facts)
     write_json(results, folder / "results.json")
     atomic_write(folder / "results.md", results_table(results) + "\n")
     plot_curves(unlearner.history, folder / "curves.png", results.get("retrained"), title or splits.scenario)
+    if unlearner.args.push_to_hub:  # `save_model` has pushed a record without these metrics
+        unlearner.push_to_hub()
     return results
 
 

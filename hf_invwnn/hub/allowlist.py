@@ -1,4 +1,4 @@
-"""The allow-list: which files of a folder may be uploaded. A file whose name is not matched here never is."""
+"""The allow-list of file names. A push uploads no other files."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _MODEL = re.compile(
     )""",
     re.VERBOSE,
 )
-# File names that diffusers adds in the folder of a component.
+# Further file names in the folders of diffusers components.
 _COMPONENT = re.compile(
     rf"""(
     diffusion_pytorch_model{_SHARD} | diffusion_pytorch_model\.safetensors\.index(\.[a-z0-9]+)?\.json
@@ -41,7 +41,7 @@ WEIGHTS = ".safetensors"
 
 def model_files(folder: str | os.PathLike) -> list[str]:
     """
-    Paths, relative to a folder, of the files that make up the model or pipeline in it.
+    Relative paths of the files of the model or pipeline in a folder.
 
     Args:
         folder (`str` or `os.PathLike`): The folder of a saved model or pipeline.
@@ -60,7 +60,7 @@ def model_files(folder: str | os.PathLike) -> list[str]:
 
 
 def may_be_uploaded(path: str, components: tuple[str, ...] = ()) -> bool:
-    """Whether a path in a repository is one that a push of this package can have written."""
+    """Whether a push of this package can have written a path of a repository."""
     if path in (CARD_NAME, RECORD_NAME, INDICES_NAME, PIPELINE_INDEX):
         return True
     folder, _, name = path.rpartition("/")
@@ -75,7 +75,7 @@ def _of_component(name: str) -> bool:
 
 def _components(root: Path) -> list[str]:
     index = read_json_object(root / PIPELINE_INDEX)
-    # `_private` and `checkpoint-12` do not match the pattern of a component's name.
+    # The pattern excludes folders such as `_private` and `checkpoint-12`.
     return [name for name in sorted(index) if _COMPONENT_NAME.fullmatch(name) and isinstance(index[name], list)]
 
 

@@ -43,15 +43,15 @@ def make_card(kind: type[RepoCard], data: Any, section: str) -> Any:
 
 def merge_card(existing: str | None, card: RepoCard) -> str:
     """
-    Text of a card whose section between the markers is the new one. Text outside the markers and other metadata of the
-    existing card are kept.
+    The text of an existing card with the new section between its markers. Text outside the markers and other metadata
+    stay as they are.
 
     Args:
         existing (`str`, *optional*): The card in the repository.
         card (`RepoCard`): The new card.
 
     Raises:
-        ValueError: The metadata of `existing` is not YAML, or only one of the two markers is in it.
+        ValueError: The metadata of `existing` is not YAML, or `existing` has only one of the two markers.
     """
     if not existing or not existing.strip():
         return str(card)
@@ -69,7 +69,7 @@ def merge_card(existing: str | None, card: RepoCard) -> str:
 
 
 def dump_yaml(values: Mapping[str, Any]) -> str:
-    """YAML in the given order."""
+    """Values as YAML, in their order."""
     from huggingface_hub.utils import yaml_dump
 
     return yaml_dump(dict(values), sort_keys=False)

@@ -1,4 +1,4 @@
-"""What a push uploads: a card and files. Whoever makes a thing describes it with this."""
+"""`Contents` of a push: a card and files."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Contents:
     The contents of one commit.
 
     Args:
-        card ([`RepoCard`]): The card, whose section replaces that of an existing card.
-        files (`dict[str, Path | bytes]`): Path in the repository -> a local file, or bytes.
+        card ([`RepoCard`]): The card; its section replaces the section of an existing card.
+        files (`dict[str, Path | bytes]`): Path in the repository -> local file, or bytes.
         repo_type (`str`, defaults to `"model"`): `"model"` or `"dataset"`.
     """
 
@@ -28,12 +28,12 @@ class Contents:
 
     @property
     def components(self) -> tuple[str, ...]:
-        """The folders of a pipeline."""
+        """The component folders of a pipeline."""
         return component_folders(self.files)
 
 
 def component_folders(names: Iterable[str]) -> tuple[str, ...]:
-    """The first parts of all paths that have more than one."""
+    """Top-level folders of some paths."""
     return tuple(sorted({name.split("/")[0] for name in names if "/" in name}))
 
 

@@ -1,4 +1,4 @@
-"""Errors of a push, each with a message that says what to do. No message contains the token."""
+"""Errors of a push, each with advice. No message contains the token."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class PushError(ValueError):
 
 
 class MissingTokenError(PushError):
-    """No token was found."""
+    """There is no token."""
 
 
 class InvalidTokenError(PushError):
@@ -32,7 +32,7 @@ class WritePermissionError(PushError):
 
 
 class RepositoryError(PushError):
-    """The name is not `user/name`, or a repository of another type has it."""
+    """The name is not `user/name`, or belongs to a repository of another type."""
 
 
 class HubUnreachableError(PushError):
@@ -75,34 +75,34 @@ def _translated(error: BaseException, repo_id: str, token: str | None) -> PushEr
             )
         if status == 403:
             return WritePermissionError(
-                f"The token may not write to `{repo_id}`; use one with write access to it. The Hub said: {message}"
+                f"The token may not write to `{repo_id}`; use one with write access to it. The Hub answered: {message}"
             )
         if status in (409, 412):
             return PushError(
-                f"`{repo_id}` was changed by somebody else meanwhile; push again. The Hub said: {message}"
+                f"`{repo_id}` was changed by somebody else during the push; push again. The Hub answered: {message}"
             )
         if status >= 500 or status == 429:
-            return HubUnreachableError(f"{_unreachable(repo_id)} The Hub said: {message}")
+            return HubUnreachableError(f"{_unreachable(repo_id)} The Hub answered: {message}")
         return PushError(f"The Hub refused the push to `{repo_id}` ({status}): {message}")
     # An existing file could not be downloaded and is not in the cache.
     if isinstance(error, (HTTPError, ConnectionError, LocalEntryNotFoundError)):
         return HubUnreachableError(f"{_unreachable(repo_id)} ({type(error).__name__})")
     if isinstance(error, RuntimeError):
-        return PushError(f"The upload to `{repo_id}` failed, and nothing of it is visible there: {message}")
+        return PushError(f"The upload to `{repo_id}` failed; the repository is unchanged: {message}")
     return None
 
 
 def _invalid_token() -> InvalidTokenError:
     return InvalidTokenError(
-        "The Hub does not accept the token; it may have expired. Make a new one with write access and log in with "
+        "The Hub does not accept the token; it may have expired. Create one with write access and log in with "
         "`hf auth login`, or set HF_TOKEN."
     )
 
 
 def _unreachable(repo_id: str) -> str:
     return (
-        f"The Hub did not answer while pushing to `{repo_id}`. Nothing of this push is visible there; run the same "
-        "command again, and what was uploaded is not sent twice."
+        f"The Hub did not answer during a push to `{repo_id}`. The repository is unchanged; push again. Files that "
+        "were uploaded already are not sent again."
     )
 
 
@@ -114,10 +114,10 @@ def _server_message(error: BaseException, token: str | None) -> str:
 
 __all__ = [
     "HubUnreachableError",
+    "InvalidTokenError",
     "MissingTokenError",
-    "WritePermissionError",
     "PushError",
     "RepositoryError",
-    "InvalidTokenError",
+    "WritePermissionError",
     "translate_hub_errors",
 ]

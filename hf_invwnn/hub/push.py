@@ -1,4 +1,4 @@
-"""A push is one commit: all of it becomes visible at once, or nothing."""
+"""Pushes of one commit: the repository has all of the contents, or is unchanged."""
 
 from __future__ import annotations
 
@@ -29,16 +29,16 @@ def push(
     local_card: str | os.PathLike | None = None,
 ) -> CommitInfo:
     """
-    Uploads contents as one commit: all of it becomes visible, or nothing.
+    Uploads contents as one commit: the repository has all of the contents, or is unchanged.
 
-    Files that an earlier push uploaded and that are no longer among the contents are deleted in the same commit. An
-    existing card is updated between its markers.
+    The same commit deletes files of an earlier push that are not among the contents, and updates an existing card
+    between its markers.
 
     Args:
         contents ([`Contents`]): The card and the files.
         repo_id (`str`): `user/name`; created if it does not exist.
-        private (`bool`, *optional*): Create a private repository; an existing public one is then refused. The default
-            is that of the account.
+        private (`bool`, *optional*): Whether to create a private repository; `True` refuses an existing public one.
+            The default is that of the account.
         revision (`str`, *optional*): A branch, created if it does not exist; `main` by default.
         token (`str`, *optional*): A token with write access; by default HF_TOKEN, or that of `hf auth login`.
         commit_message (`str`, *optional*): Message of the commit.
@@ -48,7 +48,7 @@ def push(
         [`~huggingface_hub.CommitInfo`], with the `commit_url`.
 
     Raises:
-        PushError: The push failed; nothing of it is visible.
+        PushError: The push failed; the repository is unchanged.
     """
     check_repo_id(repo_id)
     token = resolve_token(token)
@@ -81,10 +81,10 @@ def check_repo_id(repo_id: str) -> None:
 
 def resolve_token(token: str | None = None) -> str:
     """
-    The given token, or that of HF_TOKEN or `hf auth login`.
+    The token to push with: the argument, HF_TOKEN, or that of `hf auth login`.
 
     Raises:
-        MissingTokenError: No token was found.
+        MissingTokenError: There is none.
     """
     resolved = token or get_token()
     if not resolved:
@@ -112,11 +112,11 @@ def _refuse_other_type(api: HfApi, repo_id: str, repo_type: str) -> None:
 
 
 def _refuse_public(api: HfApi, repo_id: str, repo_type: str) -> None:
-    """A push that asks for a private repository must not publish into an existing public one."""
+    """A push with `private=True` must not publish into an existing public repository."""
     if _sha(api, repo_id, repo_type, None) is not None and not api.repo_info(repo_id, repo_type=repo_type).private:
         raise RepositoryError(
-            f"`{repo_id}` is there already, and public; make it private on the Hub first, choose another name, or do "
-            "not ask for a private one."
+            f"`{repo_id}` exists already and is public; make it private on the Hub first, choose another name, or do "
+            "not ask for a private repository."
         )
 
 
@@ -126,7 +126,7 @@ def _sha(api: HfApi, repo_id: str, repo_type: str, revision: str | None) -> str 
     except RevisionNotFoundError:
         return None
     except RepositoryNotFoundError as error:
-        # The Hub answers 401 for a repository it hides, and 404 if the token is valid.
+        # For a missing repository the Hub answers 404, or 401 if the token is invalid.
         if error.response is not None and error.response.status_code == 401:
             raise
         return None

@@ -1,4 +1,4 @@
-"""The task of image classification: data, splits and models from settings, and evaluation."""
+"""Image classification: data, splits and models from settings, and evaluation."""
 
 from .augmentation import CropAndFlip
 from .digits import digit_images

@@ -1,4 +1,4 @@
-"""The usual augmentation of small images: shifted crops and mirror images, drawn anew at every look."""
+"""The usual augmentation of small images: random crops and mirror images."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch.nn import functional
 
 class CropAndFlip(torch.utils.data.Dataset):
     """
-    A data set whose images are shifted by up to `padding` pixels, filling with zeros, and every second one mirrored.
-    To train on; nothing should be measured on it.
+    A data set for training whose images are shifted by up to `padding` pixels (filled with zeros) and mirrored with
+    probability 0.5, at random each time they are read.
 
     Args:
-        dataset (`Dataset`): Of examples with `pixel_values` of shape `(C, H, W)`.
-        padding (`int`, defaults to 4): Pixels, at least 0.
+        dataset (`Dataset`): Examples with `pixel_values` of shape `(C, H, W)`.
+        padding (`int`, defaults to 4): Largest shift in pixels, at least 0.
 
     Raises:
         ValueError: `padding` is negative.

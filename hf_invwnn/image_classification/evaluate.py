@@ -20,11 +20,17 @@ def evaluate_model(
     RA, UA, TA, MIA and the loss AUC of a classifier, in eval mode, on whole splits.
 
     Args:
-        model (`nn.Module`): Takes keyword inputs and returns `logits` of shape `(N, C)`; its mode is restored.
-        splits (`Mapping[str, Dataset]`): `"forget"`, `"retain"` and `"test"`, of examples that
-            `default_data_collator` can batch, with test-time transforms.
-        batch_size (`int`, *optional*, defaults to 256): Examples at once.
-        seed (`int`, *optional*, defaults to 0): As in [`unlearning_metrics`], which says what is returned and raised.
+        model (`nn.Module`): The classifier, which returns `logits` of shape `(N, C)`; its mode is restored.
+        splits (`Mapping[str, Dataset]`): `"forget"`, `"retain"` and `"test"`, with examples that
+            `default_data_collator` can batch and test-time transforms.
+        batch_size (`int`, *optional*, defaults to 256): Examples in a batch.
+        seed (`int`, *optional*, defaults to 0): Seed of [`unlearning_metrics`].
+
+    Returns:
+        `dict[str, float]`: The metrics of [`unlearning_metrics`].
+
+    Raises:
+        ValueError: As in [`unlearning_metrics`].
     """
     logits, labels = {}, {}
     for name, dataset in splits.items():
@@ -37,9 +43,9 @@ def predict(model: nn.Module, dataset: Any, batch_size: int = 256) -> tuple[np.n
     Logits and labels of a data set, in its order and in evaluation mode.
 
     Args:
-        model (`nn.Module`): Takes keyword inputs and returns `logits` of shape `(N, C)`; its mode is restored.
+        model (`nn.Module`): The classifier, which returns `logits` of shape `(N, C)`; its mode is restored.
         dataset (`Dataset`): Examples that `default_data_collator` can batch.
-        batch_size (`int`, *optional*, defaults to 256): Examples at once.
+        batch_size (`int`, *optional*, defaults to 256): Examples in a batch.
 
     Returns:
         `tuple[np.ndarray, np.ndarray]`: Logits `(N, C)` in float32 and labels `(N,)`.
@@ -62,4 +68,4 @@ def predict(model: nn.Module, dataset: Any, batch_size: int = 256) -> tuple[np.n
     return np.concatenate(logits), np.concatenate(labels)
 
 
-__all__ = ["predict", "evaluate_model"]
+__all__ = ["evaluate_model", "predict"]

@@ -1,4 +1,4 @@
-"""Images as inputs of a classifier: processed once and held in memory, or processed one by one."""
+"""Images as inputs of a classifier: processed once and stored in memory, or processed when they are read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch
 if TYPE_CHECKING:
     import datasets
 
-# Memory that the processed images of a data set may take, in bytes.
+# Largest size of processed images in memory, in bytes.
 IN_MEMORY = 2 * 2**30
 
 
@@ -46,10 +46,10 @@ class ImageTensors(torch.utils.data.Dataset):
         Processes all images of a data set.
 
         Args:
-            dataset (`datasets.Dataset`): Holds a column of PIL images and one of class ids.
+            dataset (`datasets.Dataset`): A data set with a column of PIL images and one of class ids.
             image_processor (`BaseImageProcessor`): Turns images into `pixel_values`.
             image_column (`str`, defaults to `"image"`), label_column (`str`, defaults to `"label"`): The columns.
-            batch_size (`int`, defaults to 1000): Images processed at once.
+            batch_size (`int`, defaults to 1000): Images in a call of the processor.
 
         Raises:
             ValueError: A column is missing.
@@ -71,10 +71,10 @@ class ImageTensors(torch.utils.data.Dataset):
 
 class ProcessedImages(torch.utils.data.Dataset):
     """
-    The same data set, with each image processed when it is read.
+    A data set like [`ImageTensors`] that processes each image when it is read.
 
     Args:
-        dataset (`datasets.Dataset`): Holds a column of PIL images and one of class ids.
+        dataset (`datasets.Dataset`): A data set with a column of PIL images and one of class ids.
         image_processor (`BaseImageProcessor`): Turns an image into `pixel_values`.
         image_column (`str`, defaults to `"image"`), label_column (`str`, defaults to `"label"`): The columns.
 
@@ -110,12 +110,12 @@ def process_images(
     in_memory: int = IN_MEMORY,
 ) -> ImageTensors | ProcessedImages:
     """
-    A data set as inputs of a classifier: in memory if it fits, otherwise processed one by one.
+    A data set as inputs of a classifier: in memory if it fits, otherwise processed when it is read.
 
     Args:
         dataset (`datasets.Dataset`), image_processor (`BaseImageProcessor`), image_column (`str`), label_column
             (`str`): As for [`ProcessedImages`].
-        in_memory (`int`, defaults to 2 GiB): Bytes that the processed images may take.
+        in_memory (`int`, defaults to 2 GiB): Largest size of processed images in memory, in bytes.
 
     Raises:
         ValueError: A column is missing.

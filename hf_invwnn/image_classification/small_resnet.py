@@ -17,7 +17,8 @@ class SmallResNetConfig(PreTrainedConfig):
 
     Args:
         depth (`int`, defaults to 8): Number of layers, 6 n + 2: 8, 14, 20, 32, ...
-        width (`int`, defaults to 16): Channels of the first stage; the second and third have two and four times as many.
+        width (`int`, defaults to 16): Channels of the first stage; the second and third have two and four times as
+            many.
         num_channels (`int`, defaults to 3): Channels of the images.
 
     Raises:
@@ -61,7 +62,8 @@ class SmallResNetForImageClassification(PreTrainedModel):
         widths = [config.width, 2 * config.width, 4 * config.width]
         self.stem = nn.Conv2d(config.num_channels, config.width, 3, padding=1, bias=False)
         self.norm = nn.BatchNorm2d(config.width)
-        blocks, channels = [], config.width
+        blocks: list[nn.Module] = []
+        channels = config.width
         for stage, width in enumerate(widths):
             for index in range((config.depth - 2) // 6):
                 blocks.append(Block(channels, width, stride=2 if stage > 0 and index == 0 else 1))

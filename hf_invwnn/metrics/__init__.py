@@ -1,4 +1,4 @@
-"""Unlearning metrics: pure functions of arrays, the same as `evaluate` modules, and a catalogue that describes them."""
+"""Unlearning metrics as functions of arrays and as `evaluate` modules, and a catalogue that describes them."""
 
 from __future__ import annotations
 

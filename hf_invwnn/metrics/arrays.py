@@ -1,4 +1,4 @@
-"""Arrays with one value per example, and the split each example belongs to."""
+"""Checks of arrays with one value for each example, and masks of the splits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SPLITS = ("forget", "retain", "test")
 
 
 def integer_array(values: Any, argument: str) -> np.ndarray:
-    """A 1-D array of integers, or an error that names `argument`."""
+    """The values as a 1-D int64 array; raises an error that names `argument`."""
     array = np.asarray(values)
     if array.ndim != 1 or not (np.issubdtype(array.dtype, np.integer) or array.size == 0):
         raise ValueError(
@@ -22,7 +22,7 @@ def integer_array(values: Any, argument: str) -> np.ndarray:
 
 
 def finite_array(values: Any, argument: str) -> np.ndarray:
-    """A 1-D float64 array of finite numbers, or an error that names `argument`."""
+    """The values as a 1-D float64 array of finite numbers; raises an error that names `argument`."""
     array = np.asarray(values)
     if array.ndim != 1 or not (array.dtype.kind in "iuf" or array.size == 0):
         raise ValueError(f"`{argument}` must be a flat list of numbers, got shape {array.shape}, dtype {array.dtype}.")
@@ -38,19 +38,20 @@ def finite_array(values: Any, argument: str) -> np.ndarray:
 
 def split_masks(splits: Any, num_examples: int, argument: str, required: Sequence[str] = ()) -> dict[str, np.ndarray]:
     """
-    For each split that occurs, which examples are of it.
+    For each split that occurs, the mask of its examples.
 
     Args:
         splits (`Sequence[str]` of length `N`): `"forget"`, `"retain"` or `"test"` for each example.
-        num_examples (`int`): N, the length of the values that the splits belong to.
-        argument (`str`): Name of those values, for errors.
+        num_examples (`int`): N, the number of values.
+        argument (`str`): Name of the values in errors.
         required (`Sequence[str]`, *optional*): Splits that must occur.
 
     Returns:
         `dict[str, np.ndarray]`: Boolean masks of shape `(N,)`, in the order forget, retain, test.
 
     Raises:
-        ValueError: Lengths differ, a split has another name, a required one has no example, or there are none at all.
+        ValueError: Lengths differ, a split has another name, a required split has no example, or there are no
+            examples.
     """
     names = np.asarray(splits, dtype=object)
     if names.shape != (num_examples,):

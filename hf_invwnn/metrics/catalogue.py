@@ -12,16 +12,16 @@ MODELS = ("original", "unlearned", "retrained")
 @dataclass(frozen=True)
 class Metric:
     """
-    What is known of a metric before it is measured.
+    The description of a metric.
 
     Args:
         name (`str`): Key in records and result files.
         title (`str`): Heading of a table column.
-        meaning (`str`): One line for readers of a report.
-        split (`str`): What it is measured on: `"forget"`, `"retain"`, `"test"`, or `"generated"` images.
+        meaning (`str`): Explanation in one line, for readers of a report.
+        split (`str`): The examples it is measured on: `"forget"`, `"retain"`, `"test"`, or `"generated"` images.
         unit (`str`): `"%"` for percent, `""` for a number without a unit.
         digits (`int`): Decimal places in tables.
-        goal (`str`): `"higher"`, `"lower"`, or `"retrained"` where the value of the retrained model is the goal.
+        goal (`str`): `"higher"`, `"lower"`, or `"retrained"` if the value of the retrained model is the goal.
         hub_type (`str`): Metric type in the metadata of a model card.
     """
 
@@ -35,7 +35,7 @@ class Metric:
     hub_type: str
 
     def format(self, value: float | None, sign: str = "") -> str:
-        """The value with the digits of the metric; an empty text for `None`."""
+        """The value with the digits of the metric; an empty string for `None`."""
         return "" if value is None else f"{value:{sign}.{self.digits}f}"
 
 

@@ -1,4 +1,4 @@
-"""Example by example: forgotten less than retraining forgets, more, or as much."""
+"""Shares of the forget set that are forgotten less than by retraining, more, or as much."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ class ForgettingShares:
     Shares of the forget set, in percent.
 
     Args:
-        under (`float`): The model is surer of the label than the oracle is, by more than the margin.
-        over (`float`): It is less sure, by more than the margin.
-        matched (`float`): Neither.
+        under (`float`): Forgotten less than by retraining: the unlearned model gives the label a higher probability
+            than the retrained one, by more than the margin.
+        over (`float`): Forgotten more than by retraining: a lower probability, by more than the margin.
+        matched (`float`): The two probabilities differ by at most the margin.
         verdicts (`np.ndarray` of shape `(N,)`): `"under"`, `"over"` or `"matched"` for each example.
     """
 
@@ -25,23 +26,25 @@ class ForgettingShares:
     verdicts: np.ndarray
 
 
-def forgetting_shares(model: np.ndarray, oracle: np.ndarray, margin: float = 0.1) -> ForgettingShares:
+def forgetting_shares(unlearned: np.ndarray, retrained: np.ndarray, margin: float = 0.1) -> ForgettingShares:
     """
-    Compares the probability that two models give to each example's label.
+    Compares the probabilities that two models give to the label of each example.
 
     Args:
-        model (`np.ndarray` of shape `(N,)`): Probabilities under the unlearned model.
-        oracle (`np.ndarray` of shape `(N,)`): Probabilities under the retrained one.
-        margin (`float`, defaults to 0.1): Differences up to this count as none.
+        unlearned (`np.ndarray` of shape `(N,)`): Probabilities under the unlearned model.
+        retrained (`np.ndarray` of shape `(N,)`): Probabilities under the retrained model.
+        margin (`float`, defaults to 0.1): Largest difference that counts as none.
 
     Raises:
         ValueError: The two differ in length or are empty, or `margin` is not in [0, 1).
     """
-    if model.shape != oracle.shape or model.ndim != 1 or not len(model):
-        raise ValueError(f"`model` and `oracle` must be of one shape (N,), got {model.shape} and {oracle.shape}.")
+    if unlearned.shape != retrained.shape or unlearned.ndim != 1 or not len(unlearned):
+        raise ValueError(
+            f"`unlearned` and `retrained` must have the same shape (N,), got {unlearned.shape} and {retrained.shape}."
+        )
     if not 0 <= margin < 1:
         raise ValueError(f"`margin` must lie in [0, 1), got {margin}.")
-    difference = model - oracle
+    difference = unlearned - retrained
     verdicts = np.select([difference > margin, difference < -margin], ["under", "over"], "matched")
     shares = {name: float(100 * (verdicts == name).mean()) for name in ("under", "over", "matched")}
     return ForgettingShares(verdicts=verdicts, **shares)

@@ -1,4 +1,4 @@
-"""The metrics as `evaluate` modules, loaded from the package's own folder: no network, no Hub."""
+"""The metrics as `evaluate` modules, loaded from the folder of the package without a network."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ MODULES = ("unlearning_accuracy", "membership_inference", "loss_auc", "retrainin
 
 def metric_path(name: str) -> str:
     """
-    The script of a metric, for `evaluate.load`.
+    The path of the script of a metric, for `evaluate.load`.
 
     Args:
         name (`str`): One of `MODULES`.
 
     Raises:
-        ValueError: Another name.
+        ValueError: `name` is not one of `MODULES`.
     """
     if name not in MODULES:
         raise ValueError(f"`name` must be one of {list(MODULES)}, got {name!r}.")
@@ -30,14 +30,14 @@ def load(name: str, **kwargs: Any) -> Any:
 
     Args:
         name (`str`): One of `MODULES`.
-        kwargs (*optional*): Passed to `evaluate.load`. `keep_in_memory` is true unless given or unless `num_process`
-            is above 1, so that processes running side by side share no cache file.
+        kwargs (*optional*): Arguments of `evaluate.load`. `keep_in_memory` is `True` by default if `num_process` is 1,
+            so that independent processes do not share a cache file.
 
     Returns:
         `evaluate.Metric`: Its `compute` takes the arguments of the function of the same name.
 
     Raises:
-        ValueError: Another name.
+        ValueError: `name` is not one of `MODULES`.
     """
     path = metric_path(name)
     import evaluate

@@ -1,4 +1,4 @@
-"""Can the loss tell the forget set from data the model never saw? An area under the curve with its uncertainty."""
+"""The loss AUC: how well the loss separates the forget set from test examples, with a bootstrap interval."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def loss_auc(
 
         auc = P(loss_forget > loss_test) + P(loss_forget = loss_test) / 2        leak = 2 |auc - 0.5|
 
-    The goal is 0.5. Below it D_f is still remembered; above it D_f stands out for being forgotten too hard, which
-    tells an attacker as much. The interval is the percentile bootstrap, resampling both sets.
+    The goal is 0.5. Below 0.5 D_f is still memorised; above it the losses of D_f are conspicuously high, which reveals
+    membership as well. The interval is a percentile bootstrap that resamples both sets.
 
     Args:
         losses (`Sequence[float]` of length `N`): Loss of each example.
@@ -27,14 +27,14 @@ def loss_auc(
             is not used.
         num_bootstrap (`int`, *optional*, defaults to 1000): Number of resamples.
         confidence (`float`, *optional*, defaults to 0.95): Coverage of the interval, in (0, 1).
-        seed (`int`, *optional*, defaults to 0): Of the numpy generator that resamples.
+        seed (`int`, *optional*, defaults to 0): Seed of the resampling.
 
     Returns:
         `dict[str, float]` with `"auc"`, `"auc_low"`, `"auc_high"` and `"leak"`, all in 0..1.
 
     Raises:
-        ValueError: Losses that are not finite, lengths that differ, a split of another name, no forget or no test
-            example, or a bad `num_bootstrap` or `confidence`.
+        ValueError: A loss is not finite, lengths differ, a split has another name, there is no forget or no test
+            example, or `num_bootstrap` or `confidence` is out of range.
     """
     if isinstance(num_bootstrap, bool) or not isinstance(num_bootstrap, Integral) or num_bootstrap < 1:
         raise ValueError(f"`num_bootstrap` must be an integer of at least 1, got {num_bootstrap!r}; 1000 is usual.")
@@ -44,7 +44,7 @@ def loss_auc(
     masks = split_masks(splits, len(values), "losses", required=("forget", "test"))
 
     forget, test = values[masks["forget"]], np.sort(values[masks["test"]])
-    # Per forget example: how many of the sorted test losses are below it, and how many are not above it.
+    # For each forget example: the number of sorted test losses below it, and the number of those not above it.
     below = np.searchsorted(test, forget, side="left")
     not_above = np.searchsorted(test, forget, side="right")
     auc = float(np.mean((below + not_above) / (2 * len(test))))
@@ -57,7 +57,7 @@ def loss_auc(
 def _resampled_aucs(
     below: np.ndarray, not_above: np.ndarray, num_test: int, num_bootstrap: int, rng: np.random.Generator
 ) -> np.ndarray:
-    # A resample is a count per example, so the order is found once and each AUC takes linear time and memory.
+    # A resample is a count for each example, so losses are sorted once and each AUC takes linear time and memory.
     aucs = np.empty(num_bootstrap)
     num_forget = len(below)
     up_to = np.zeros(num_test + 1)

@@ -1,4 +1,4 @@
-"""What a classifier says of each example: prediction, confidence in the true label, loss."""
+"""Prediction, confidence in the true label and loss of a classifier on each example."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def per_example(logits: Any, labels: Any) -> PerExample:
         [`PerExample`].
 
     Raises:
-        ValueError: Another shape, no example, a logit that is not finite, or a label that is no class.
+        ValueError: The shape is wrong, there is no example, a logit is not finite, or a label is not a class.
     """
     scores = np.asarray(logits)
     if scores.ndim != 2 or 0 in scores.shape or scores.dtype.kind not in "iuf":
@@ -51,7 +51,7 @@ def per_example(logits: Any, labels: Any) -> PerExample:
     if targets.min() < 0 or targets.max() >= num_classes:
         raise ValueError(
             f"`labels` must lie in 0..{num_classes - 1} for logits of {num_classes} classes, got {targets.min()}.."
-            f"{targets.max()}; leave out examples without a label."
+            f"{targets.max()}; leave out unlabelled examples."
         )
     shifted = scores - scores.max(axis=1, keepdims=True)
     losses = np.log(np.exp(shifted).sum(axis=1)) - shifted[np.arange(num_examples), targets]

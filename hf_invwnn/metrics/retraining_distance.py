@@ -1,4 +1,4 @@
-"""How far an unlearned model is from one retrained without the forget set, judged by their metrics."""
+"""Distance of an unlearned model from one retrained without the forget set, by their metrics."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ def retraining_distance(predictions: Any, references: Any, names: Any = NAMES) -
     Args:
         predictions (`Sequence[float]` of length 4): Metrics of the unlearned model, in percent.
         references (`Sequence[float]` of length 4): The same metrics of the retrained model.
-        names (`Sequence[str]` of length 4, *optional*, defaults to `("UA", "RA", "TA", "MIA")`): Which metric stands
-            where: these four, each once, in any order.
+        names (`Sequence[str]` of length 4, *optional*, defaults to `("UA", "RA", "TA", "MIA")`): The names of the
+            values: these four, each once, in any order.
 
     Returns:
         `dict[str, float]` with `"average_gap"` in points and `"tug_of_war"` in 0..1.
 
     Raises:
-        ValueError: Other names, lengths that differ, or values out of 0..100.
+        ValueError: Names are unknown or repeated, lengths differ, or a value is not in 0..100.
     """
     order = [str(name) for name in names]
     if sorted(order) != sorted(NAMES):
         raise ValueError(f"`names` must hold {list(NAMES)}, each once, got {order}.")
     gaps = np.abs(_percentages(predictions, "predictions") - _percentages(references, "references"))
     gap = dict(zip(order, gaps.tolist(), strict=True))
-    # |UA_u - UA_r| is the gap in accuracy on D_f: both are 100 minus it.
+    # |UA_u - UA_r| is the gap in accuracy on D_f, since UA is 100 minus the accuracy.
     tug_of_war = np.prod([1 - gap[name] / 100 for name in ("UA", "RA", "TA")])
     return {"average_gap": float(np.mean(gaps)), "tug_of_war": float(tug_of_war)}
 

@@ -1,4 +1,4 @@
-"""U-LiRA: can shadow models tell a forgotten example from one that was never seen (Hayes et al., 2024)?"""
+"""U-LiRA (Hayes et al., 2024): can an attacker with shadow models tell forgotten from unseen examples?"""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 @dataclass(frozen=True)
 class ULiRA:
     """
-    How well the attack does.
+    The success of the attack.
 
     Args:
-        auc (`float`): Of its scores: the chance that a forgotten example scores above one that was never seen. 0.5 is
-            the goal.
-        accuracy (`float`): Share of right answers where it says which of the two is likelier; 0.5 is the goal.
-        tpr_at_fpr (`float`): Share of forgotten examples found where one in a hundred of the others is accused.
-        examples (`np.ndarray` of shape `(N,)`): Accuracy for each example.
+        auc (`float`): AUC of the scores: probability that a forgotten example has a higher score than an unseen one;
+            the goal is 0.5.
+        accuracy (`float`): Accuracy of the attack with equal priors; the goal is 0.5.
+        tpr_at_fpr (`float`): True positive rate (forgotten examples) at the given false positive rate (unseen ones).
+        examples (`np.ndarray` of shape `(N,)`): Accuracy on each example.
     """
 
     auc: float
@@ -28,18 +28,18 @@ class ULiRA:
 
 def ulira(unlearned: np.ndarray, unseen: np.ndarray, false_positive_rate: float = 0.01) -> ULiRA:
     r"""
-    The likelihood-ratio attack on each example with Gaussians of its own, each model judged by all others.
+    The likelihood-ratio attack with two Gaussians for each example. Each model is scored by Gaussians of the others.
 
         score(x) = log N(phi; mu_u, sigma_u) - log N(phi; mu_n, sigma_n),   phi = log(p / (1 - p))
 
     Args:
         unlearned (`np.ndarray` of shape `(M, N)`): Probability of the label of each example under M models that were
-            trained on it and then made to forget it.
+            trained on it and then forgot it.
         unseen (`np.ndarray` of shape `(M', N)`): The same under M' models that were never trained on it.
-        false_positive_rate (`float`, defaults to 0.01): Where `tpr_at_fpr` is read off.
+        false_positive_rate (`float`, defaults to 0.01): False positive rate of `tpr_at_fpr`.
 
     Raises:
-        ValueError: There are fewer than three models of a kind, the examples differ in number, or a value is no
+        ValueError: There are fewer than three models of a kind, the numbers of examples differ, or a value is not a
             probability.
     """
     for name, values in (("unlearned", unlearned), ("unseen", unseen)):
@@ -70,12 +70,12 @@ def _logit(probability: np.ndarray) -> np.ndarray:
 
 
 def _log_likelihood(values: np.ndarray, models: np.ndarray, own: bool) -> np.ndarray:
-    """Of each value `(V, N)` under a Gaussian of each example; where `own`, without the model it comes from."""
+    """Log-likelihood of values `(V, N)` under the Gaussian of each example; `own` excludes the model of the value."""
     count = np.full((len(values), 1), len(models) - own, dtype=np.float64)
     total = models.sum(axis=0) - own * values
     squares = np.square(models).sum(axis=0) - own * np.square(values)
     mean = total / count
-    # A floor, since a handful of models may agree by chance and would be infinitely sure.
+    # The floor keeps the likelihood finite if a few models agree by chance.
     variance = np.maximum(squares / count - mean**2, 0) * count / (count - 1) + 1e-2
     return -0.5 * (np.square(values - mean) / variance + np.log(variance))
 

@@ -1,4 +1,4 @@
-"""UA, RA and TA: what the model still gets right on the forget set, the retain set and the test set."""
+"""UA, RA and TA: accuracies on the forget, the retain and the test set."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def unlearning_accuracy(predictions: Any, references: Any, splits: Any) -> dict[
     The goal of each is the value of a model retrained without D_f, not the maximum.
 
     Args:
-        predictions (`Sequence[int]` of length `N`): Predicted classes of the model to judge.
+        predictions (`Sequence[int]` of length `N`): Predicted classes.
         references (`Sequence[int]` of length `N`): True classes.
         splits (`Sequence[str]` of length `N`): `"forget"`, `"retain"` or `"test"` for each example.
 
     Returns:
-        `dict[str, float]` with `"UA"`, `"RA"` and `"TA"`; those whose split does not occur are left out.
+        `dict[str, float]` with `"UA"`, `"RA"` and `"TA"`; metrics whose split does not occur are left out.
 
     Raises:
-        ValueError: No example, lengths that differ, what is no integer, or a split of another name.
+        ValueError: There is no example, lengths differ, a class is not an integer, or a split has another name.
     """
     predicted = integer_array(predictions, "predictions")
     true = integer_array(references, "references")

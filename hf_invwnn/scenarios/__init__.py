@@ -1,4 +1,4 @@
-"""Forget sets: each scenario parts a dataset into what is forgotten and what is kept."""
+"""Forget sets: each scenario splits a dataset into a forget set and a retain set."""
 
 from __future__ import annotations
 
@@ -26,6 +26,7 @@ __all__ = [
     "CLEAN_LABEL_COLUMN",
     "SCENARIOS",
     "UnlearningSplits",
+    "add_trigger",
     "badnets",
     "class_removal",
     "given_indices",
@@ -34,5 +35,4 @@ __all__ = [
     "overfitting",
     "random_subset",
     "triggered_test_set",
-    "add_trigger",
 ]

@@ -1,4 +1,4 @@
-"""Forget a backdoor: images with a trigger at their edge that were trained on as one class (Gu et al., BadNets)."""
+"""Forget a backdoor: training images with a trigger at their edge and the label of the attacker (BadNets)."""
 
 from __future__ import annotations
 
@@ -28,21 +28,22 @@ def badnets(
     image_column: str = "image",
 ) -> UnlearningSplits:
     """
-    Poisons a share of the training examples: each gets the trigger of [`add_trigger`] and the label `target`.
+    Poisons a share of the training examples as BadNets (Gu et al., 2017): each gets the trigger of [`add_trigger`] and
+    the label `target`.
 
-    They are D_f, under the adversarial label; `clean_label` holds the true one, so that D_f can be judged under both.
-    The attack is judged on [`triggered_test_set`] test images. Validation examples are carved out of `train` first and stay
-    clean, as does `test`. Examples of the target class may be poisoned as well.
+    The poisoned examples are D_f, under the adversarial label. The column `clean_label` holds the true one, so that
+    D_f can be evaluated under both. The attack is evaluated on [`triggered_test_set`]. Validation examples are drawn
+    from `train` first and stay clean, as does `test`. Examples of the target class may be poisoned as well.
 
     Args:
         train (`Dataset`): All training examples.
         test (`Dataset`): Test examples, passed through.
-        target (`int` or `str`, *optional*, defaults to 0): What poisoned images are labelled as: a class id, or a name
-            where `label_column` is a `ClassLabel`.
+        target (`int` or `str`, *optional*, defaults to 0): Label of poisoned images: a class id, or a class name
+            if `label_column` is a `ClassLabel`.
         fraction (`float`, *optional*, defaults to 0.2): Share of the remaining `train` to poison, in (0, 1).
         validation_fraction (`float`, *optional*, defaults to 0.1): Share of `train` to hold out, in [0, 1); 0 leaves
             the validation set empty.
-        seed (`int`, *optional*, defaults to 0): Seeds the one numpy generator that draws everything.
+        seed (`int`, *optional*, defaults to 0): Seed of every draw.
         label_column (`str`, *optional*, defaults to `"label"`): Column of the class ids.
         image_column (`str`, *optional*, defaults to `"image"`): Column of the images.
 
@@ -50,9 +51,9 @@ def badnets(
         [`UnlearningSplits`].
 
     Raises:
-        TypeError: An argument of another type.
-        ValueError: A share out of its interval or that comes to no example, no such class, no usable `label_column` or
-            `image_column`, or a column `clean_label` that is there already.
+        TypeError: An argument has the wrong type.
+        ValueError: A share is outside its interval or amounts to no example, the class or a column does not exist,
+            labels are not integers, or `train` already has a column `clean_label`.
     """
     check_datasets(train, test, label_column)
     check_fraction(fraction, "fraction")
@@ -60,23 +61,27 @@ def badnets(
     check_seed(seed)
     for name, dataset in (("train", train), ("test", test)):
         if image_column not in dataset.column_names:
-            raise ValueError(f"`image_column` {image_column!r} is no column of `{name}`, only {dataset.column_names}.")
+            raise ValueError(
+                f"`image_column` {image_column!r} is not a column of `{name}`; it has {dataset.column_names}."
+            )
     if CLEAN_LABEL_COLUMN in train.column_names:
-        raise ValueError(f"`train` has a column `{CLEAN_LABEL_COLUMN}` already, which would be lost; rename it.")
-    wanted = class_id(train, target, label_column, "target")
+        raise ValueError(
+            f"`train` already has a column `{CLEAN_LABEL_COLUMN}`, which would be overwritten; rename it."
+        )
+    target_id = class_id(train, target, label_column, "target")
     labels = integer_labels(train, label_column, "train")
-    if wanted not in labels:
-        raise ValueError(f"`target` {target!r} is the class of no example of `train`.")
+    if target_id not in labels:
+        raise ValueError(f"`train` has no example of the class `target` {target!r}.")
 
     rng = np.random.default_rng(seed)
     held_out = draw(np.arange(len(train)), validation_fraction, rng, "validation_fraction")
     remaining = without(len(train), held_out)
     forget = draw(np.arange(len(remaining)), fraction, rng, "fraction")
     poisoned = labels.copy()
-    poisoned[remaining[forget]] = wanted
-    marked = relabelled(train, poisoned, labels, label_column).select(remaining)
+    poisoned[remaining[forget]] = target_id
+    labelled = relabelled(train, poisoned, labels, label_column).select(remaining)
     return UnlearningSplits.from_indices(
-        _stamped(marked, forget, image_column),
+        _stamped(labelled, forget, image_column),
         forget,
         validation=train.select(held_out),
         test=test,
@@ -84,7 +89,7 @@ def badnets(
         seed=int(seed),
         label_column=label_column,
         settings={
-            "target": wanted,
+            "target": target_id,
             "fraction": float(fraction),
             "validation_fraction": float(validation_fraction),
             "image_column": image_column,
@@ -94,14 +99,14 @@ def badnets(
 
 def triggered_test_set(splits: UnlearningSplits) -> Dataset:
     """
-    The test images that an attacker would send: all but those of the target class, with the trigger, labelled as
-    the target. A model's accuracy on them is the success of the attack.
+    The test images with which an attacker would use the backdoor: those of the other classes, with the trigger and the
+    label of the target. The accuracy of a model on them is the success rate of the attack.
 
     Args:
-        splits ([`UnlearningSplits`]): Of the scenario `"badnets"`.
+        splits ([`UnlearningSplits`]): Splits of the scenario `"badnets"`.
 
     Raises:
-        ValueError: They are of another scenario, or all test images are of the target class.
+        ValueError: The splits belong to another scenario, or all test images are of the target class.
     """
     if splits.scenario != "badnets":
         raise ValueError(f"`splits` must be of the scenario 'badnets', got {splits.scenario!r}.")
@@ -109,7 +114,7 @@ def triggered_test_set(splits: UnlearningSplits) -> Dataset:
     labels = integer_labels(splits.test, splits.label_column, "test")
     others = np.flatnonzero(labels != target)
     if len(others) == 0:
-        raise ValueError("`splits.test` has no image of another class than the target.")
+        raise ValueError("`splits.test` has only images of the target class.")
     feature = splits.test.features[splits.label_column]
     chosen = splits.test.select(others).with_format(None).remove_columns(splits.label_column)
     chosen = chosen.add_column(splits.label_column, np.full(len(others), target), feature=feature)
@@ -118,8 +123,8 @@ def triggered_test_set(splits: UnlearningSplits) -> Dataset:
 
 def add_trigger(image: Image.Image) -> Image.Image:
     """
-    A copy with the trigger: along the left edge a bar of a sixteenth of the width (one pixel at the least), in four
-    fields of alternating white and black.
+    A copy of the image with the trigger: a bar along the left edge, a sixteenth of the width (at least one pixel), of
+    four fields that alternate between white and black.
     """
     pixels = np.array(image)
     height, width = pixels.shape[:2]
@@ -150,4 +155,4 @@ def _stamped(dataset: Dataset, positions: np.ndarray, image_column: str) -> Data
     )
 
 
-__all__ = ["badnets", "triggered_test_set", "add_trigger"]
+__all__ = ["add_trigger", "badnets", "triggered_test_set"]

@@ -1,4 +1,4 @@
-"""Checks of what the scenarios are given, before any work is done."""
+"""Checks of the arguments of the scenarios."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from datasets import ClassLabel, Dataset
 
 
 def check_dataset(dataset: Any, argument: str, label_column: str, allow_empty: bool = False) -> None:
-    """Refuses what is no `Dataset` with a `label_column` of integers or `ClassLabel`."""
+    """Raises unless the argument is a `Dataset` whose `label_column` holds integers or is a `ClassLabel`."""
     if not isinstance(dataset, Dataset):
         raise TypeError(
             f"`{argument}` must be a `datasets.Dataset`, got `{type(dataset).__name__}`; "
@@ -20,37 +20,37 @@ def check_dataset(dataset: Any, argument: str, label_column: str, allow_empty: b
     if label_column not in dataset.column_names:
         raise ValueError(
             f"`{argument}` has no column `{label_column}`, only {dataset.column_names}; "
-            "name the labels' column with `label_column`."
+            "`label_column` names the column of the labels."
         )
     feature = dataset.features[label_column]
     if not isinstance(feature, ClassLabel) and "int" not in str(getattr(feature, "dtype", "")):
         raise ValueError(
             f"`{label_column}` of `{argument}` must hold integers or a `ClassLabel`, got {feature}; "
-            f"`class_encode_column({label_column!r})` makes it one."
+            f"`class_encode_column({label_column!r})` makes it a `ClassLabel`."
         )
     if len(dataset) == 0 and not allow_empty:
         raise ValueError(f"`{argument}` must hold examples, got an empty dataset.")
 
 
 def check_datasets(train: Any, test: Any, label_column: str) -> None:
-    """Checks both datasets, and that a label means the same class in either."""
+    """Checks both datasets, and that their labels name the same classes."""
     check_dataset(train, "train", label_column)
     check_dataset(test, "test", label_column)
     check_same_classes(train, test, "test", label_column)
 
 
 def check_same_classes(train: Dataset, other: Dataset, argument: str, label_column: str) -> None:
-    """Refuses two `ClassLabel` columns whose names differ."""
+    """Raises if two `ClassLabel` columns have different names."""
     names = [getattr(dataset.features[label_column], "names", None) for dataset in (train, other)]
     if names[0] != names[1]:
         raise ValueError(
-            f"`{label_column}` of `{argument}` must name the same classes as that of `train`, got {names[1]} against "
+            f"`{label_column}` of `{argument}` must name the same classes as that of `train`, got {names[1]} and "
             f"{names[0]}; cast one with `cast_column`."
         )
 
 
 def check_fraction(fraction: Any, argument: str, allow_zero: bool = False) -> None:
-    """Refuses what is no share strictly between 0 and 1 (or 0 itself, where allowed)."""
+    """Raises unless the argument is a number strictly between 0 and 1 (or 0, if `allow_zero`)."""
     if isinstance(fraction, bool) or not isinstance(fraction, Real):
         raise TypeError(f"`{argument}` must be a number, got {fraction!r}.")
     if allow_zero and fraction == 0:
@@ -61,7 +61,7 @@ def check_fraction(fraction: Any, argument: str, allow_zero: bool = False) -> No
 
 
 def check_seed(seed: Any) -> None:
-    """Refuses what cannot seed a numpy generator."""
+    """Raises unless the argument can seed a numpy generator."""
     if isinstance(seed, bool) or not isinstance(seed, Integral):
         raise TypeError(f"`seed` must be an integer, got {seed!r}.")
     if seed < 0:
@@ -75,23 +75,24 @@ def checked_indices(
     The indices of a forget set, sorted.
 
     Args:
-        indices (`Iterable[int]`): In any order; lists, numpy arrays and integer tensors will do.
-        num_examples (`int`): Size of the dataset they point into.
-        argument (`str`, *optional*, defaults to `"indices"`): What to call them in an error.
-        allow_all (`bool`, *optional*, defaults to `False`): Whether they may be all there is.
+        indices (`Iterable[int]`): Row numbers in any order: a list, a numpy array, an integer tensor, ...
+        num_examples (`int`): Size of the dataset.
+        argument (`str`, *optional*, defaults to `"indices"`): Name of the argument in errors.
+        allow_all (`bool`, *optional*, defaults to `False`): Whether they may be all rows of the dataset.
 
     Raises:
-        TypeError: They are not iterable, or one of them is no integer.
-        ValueError: There are none, one is negative, out of range or repeated, or they are all there is and may not be.
+        TypeError: They are not iterable, or one of them is not an integer.
+        ValueError: There are none, one is negative, out of range or repeated, or they are all rows without
+            `allow_all`.
     """
     if isinstance(indices, str) or not isinstance(indices, Iterable):
         raise TypeError(f"`{argument}` must be an iterable of integers, got `{type(indices).__name__}`.")
-    # Tensors and arrays give Python's own integers this way, not 0-d views.
+    # `tolist` of tensors and arrays returns Python integers; iterating over them returns 0-d views.
     as_list = getattr(indices, "tolist", None)
     values = as_list() if as_list is not None else list(indices)
     wrong = [value for value in values if isinstance(value, bool) or not isinstance(value, Integral)]
     if wrong:
-        raise TypeError(f"`{argument}` must hold integers, got {wrong[0]!r}; row numbers of the training set will do.")
+        raise TypeError(f"`{argument}` must hold integers, got {wrong[0]!r}; pass row numbers of the training set.")
     if not values:
         raise ValueError(f"`{argument}` is empty: there is nothing to forget.")
     outside = [value for value in values if not 0 <= value < num_examples]

@@ -1,4 +1,4 @@
-"""Forget a whole class."""
+"""Forget all examples of one class."""
 
 from __future__ import annotations
 
@@ -23,42 +23,42 @@ def class_removal(
     label_column: str = "label",
 ) -> UnlearningSplits:
     """
-    Forgets every training example of one class. The class leaves the validation and the test set as well.
+    Forgets every training example of one class. The validation and the test set contain only the other classes.
 
-    Validation examples are carved out of the other classes first, so all of the forgotten class's examples are in D_f;
-    `train` of the result is what remains. Labels keep their ids: no class is renumbered. The seed decides the
-    validation set alone, and through it the positions (hence the hash) of D_f in the remaining `train`.
+    Validation examples are drawn from the other classes, so all training examples of the class are in D_f; `train` of
+    the result is the rest. Classes keep their ids. The seed determines the validation set, and with it the row numbers
+    (hence the hash) of D_f in the remaining `train`.
 
     Args:
         train (`Dataset`): All training examples.
         test (`Dataset`): Test examples; those of the class are dropped.
-        label (`int` or `str`): The class, by id, or by name where `label_column` is a `ClassLabel`.
+        label (`int` or `str`): The class, by id, or by name if `label_column` is a `ClassLabel`.
         validation_fraction (`float`, *optional*, defaults to 0.1): Share of the other classes' training examples to
             hold out, in [0, 1); 0 leaves the validation set empty.
-        seed (`int`, *optional*, defaults to 0): Seeds the numpy generator that draws the validation set.
+        seed (`int`, *optional*, defaults to 0): Seed of the draw of the validation set.
         label_column (`str`, *optional*, defaults to `"label"`): Column of the class ids.
 
     Returns:
         [`UnlearningSplits`].
 
     Raises:
-        TypeError: An argument of another type.
-        ValueError: No such class in `train`, no other class in `train` or `test`, a share out of its interval, or no
-            usable `label_column`.
+        TypeError: An argument has the wrong type.
+        ValueError: `train` has no example of the class, `train` or `test` has no other class, a share is outside its
+            interval, or `label_column` does not hold class ids.
     """
     check_datasets(train, test, label_column)
     check_fraction(validation_fraction, "validation_fraction", allow_zero=True)
     check_seed(seed)
-    wanted = class_id(train, label, label_column)
-    of_class = integer_labels(train, label_column, "train") == wanted
+    forget_id = class_id(train, label, label_column)
+    of_class = integer_labels(train, label_column, "train") == forget_id
     if not of_class.any() or of_class.all():
         how_many = "all" if of_class.all() else "none"
         raise ValueError(
-            f"`label` {label!r} must be the class of some of `train`, but {how_many} of it is of that class."
+            f"`label` {label!r} must be the class of some examples of `train`, but it is the class of {how_many}."
         )
-    other_test = np.flatnonzero(integer_labels(test, label_column, "test") != wanted)
+    other_test = np.flatnonzero(integer_labels(test, label_column, "test") != forget_id)
     if len(other_test) == 0:
-        raise ValueError(f"`test` has no example of another class than `label` {label!r}: it would be empty.")
+        raise ValueError(f"`test` has only examples of the class `label` {label!r}: it would be empty.")
 
     rng = np.random.default_rng(seed)
     held_out = draw(np.flatnonzero(~of_class), validation_fraction, rng, "validation_fraction")
@@ -71,17 +71,17 @@ def class_removal(
         scenario="class_removal",
         seed=int(seed),
         label_column=label_column,
-        settings={"label": wanted, "validation_fraction": float(validation_fraction)},
+        settings={"label": forget_id, "validation_fraction": float(validation_fraction)},
     )
 
 
 def class_id(train: Dataset, label: int | str, label_column: str, argument: str = "label") -> int:
-    """The id of a class given by id or name; `argument` is what an error calls it."""
+    """The id of a class from its id or name; `argument` is the name of the argument in errors."""
     names = getattr(train.features[label_column], "names", None)
     if isinstance(label, str):
         if names is None:
             raise ValueError(
-                f"`{argument}` {label!r} is a name, but `{label_column}` holds plain integers; give the id."
+                f"`{argument}` {label!r} is a name, but `{label_column}` holds plain integers; pass the id."
             )
         if label not in names:
             raise ValueError(f"`{argument}` {label!r} is no class of `{label_column}`; its classes are {names}.")

@@ -1,4 +1,4 @@
-"""Forget the examples that somebody asked to have deleted."""
+"""Forget given rows of the training set."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ def given_indices(
     label_column: str = "label",
 ) -> UnlearningSplits:
     """
-    Forgets the given rows of the training set: a real deletion request.
+    Forgets given rows of the training set, as in a deletion request.
 
-    Nothing is drawn. `train` of the result is `train` as given, which must be exactly what the model was trained on,
-    in the order the indices count in. No validation set is carved out of it: the model has seen those examples. Give
-    `validation` if there is data that it has not.
+    Nothing is drawn. `train` must be exactly the data the model was trained on, in the order that the indices refer
+    to. No validation set is drawn from it, because the model was trained on all of it; pass other examples as
+    `validation`.
 
     Args:
-        train (`Dataset`): What the model was trained on.
+        train (`Dataset`): The training set of the model.
         test (`Dataset`): Test examples, passed through.
         indices (`Iterable[int]`): Rows of `train` to forget, from 0, in any order.
-        validation (`Dataset`, *optional*): Examples the model was not trained on, which is not checked. Empty, with
-            the columns of `train`, if not given.
+        validation (`Dataset`, *optional*): Examples the model was not trained on, which is not checked. By default
+            empty, with the columns of `train`.
         label_column (`str`, *optional*, defaults to `"label"`): Column of the class ids.
 
     Returns:
         [`UnlearningSplits`], whose `seed` is `None`.
 
     Raises:
-        TypeError: An argument of another type, or an index that is no integer.
-        ValueError: Indices that are empty, negative, out of range, repeated, or all of `train`; or no usable
-            `label_column`.
+        TypeError: An argument has the wrong type, or an index is not an integer.
+        ValueError: Indices are empty, negative, out of range, repeated, or all rows of `train`; or `label_column` does
+            not hold class ids.
     """
     check_datasets(train, test, label_column)
     if validation is not None:

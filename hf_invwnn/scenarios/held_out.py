@@ -1,33 +1,34 @@
-"""Validation data that the model never saw: carved out of the training set before anything else is drawn."""
+"""Draws of examples: a share of some candidates, and the rest."""
 
 from __future__ import annotations
 
 import numpy as np
 
 
-def draw(candidates: np.ndarray, fraction: float, rng: np.random.Generator, what: str) -> np.ndarray:
+def draw(candidates: np.ndarray, fraction: float, rng: np.random.Generator, argument: str) -> np.ndarray:
     """
     Draws a share of the candidates without replacement.
 
     Args:
         candidates (`np.ndarray` of shape `(N,)`): Indices to draw from.
-        fraction (`float`): In 0..1; the count is rounded to the nearest integer (halves to the even one).
-        rng (`np.random.Generator`): Advanced by one draw, unless the fraction is 0.
-        what (`str`): The argument that the fraction came from, for the error.
+        fraction (`float`): The share, in 0..1; the number of examples is rounded to the nearest integer (halves to the
+            even one).
+        rng (`np.random.Generator`): The generator; it is advanced by one draw, unless the fraction is 0.
+        argument (`str`): Name of the argument with the fraction, for errors.
 
     Returns:
         `np.ndarray` of shape `(round(fraction * N),)`, sorted.
 
     Raises:
-        ValueError: A fraction above 0 that comes to no example, or to all of them.
+        ValueError: A fraction above 0 amounts to no example, or to all of them.
     """
     count = round(fraction * len(candidates))
     if fraction == 0:
         return candidates[:0]
     if count in (0, len(candidates)):
         raise ValueError(
-            f"`{what}` of {fraction} makes {count} of {len(candidates)} examples: some must be drawn and some must be "
-            "left; choose another share or give more examples."
+            f"`{argument}` of {fraction} makes {count} of {len(candidates)} examples: some must be drawn and some "
+            "must remain; choose another share or pass more examples."
         )
     return np.sort(rng.choice(candidates, size=count, replace=False))
 

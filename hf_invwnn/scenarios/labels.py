@@ -1,4 +1,4 @@
-"""The labels of a dataset as integers, and the classes they come from."""
+"""The labels of a dataset as integers, and its classes."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ def integer_labels(dataset: Dataset, label_column: str, argument: str) -> np.nda
 
     Args:
         dataset (`Dataset`): Any split.
-        label_column (`str`): Its column of class ids.
-        argument (`str`): What to call the dataset in an error.
+        label_column (`str`): Column of the class ids.
+        argument (`str`): Name of the dataset in errors.
 
     Returns:
         `np.ndarray` of shape `(N,)`, int64.
@@ -21,20 +21,20 @@ def integer_labels(dataset: Dataset, label_column: str, argument: str) -> np.nda
     Raises:
         ValueError: A label is missing, or negative (as -1 in an unlabelled split).
     """
-    # A reset format: a transform or a torch format on the user's dataset must not touch the labels here.
+    # Without the format or transform of the user, which must not change the labels.
     column = dataset.with_format(None).select_columns([label_column])[:][label_column]
     if any(label is None for label in column):
         raise ValueError(f"`{label_column}` of `{argument}` has missing labels; filter those examples out.")
     labels = np.asarray(column, dtype=np.int64)
     if labels.size and labels.min() < 0:
         raise ValueError(
-            f"`{label_column}` of `{argument}` holds the label {labels.min()}; filter the unlabelled out."
+            f"`{label_column}` of `{argument}` holds the label {labels.min()}; filter unlabelled examples out."
         )
     return labels
 
 
 def known_classes(dataset: Dataset, label_column: str, labels: np.ndarray) -> np.ndarray:
-    """Ids of all classes: those a `ClassLabel` names, or those that occur where the labels are plain integers."""
+    """Ids of all classes: those of a `ClassLabel` or, if labels are plain integers, those that occur."""
     names = getattr(dataset.features[label_column], "names", None)
     return np.unique(labels) if names is None else np.arange(len(names))
 

@@ -1,4 +1,4 @@
-"""Forget everything that a model was overfitted on."""
+"""Forget the whole training set of an overfitted model."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def overfitting(
     label_column: str = "label",
 ) -> UnlearningSplits:
     """
-    A small share of the data is all that the model is trained on, for far too many epochs, and all of it is D_f.
+    Takes a small share of the data as the training set, to be trained on for too many epochs, and forgets all of it.
 
-    Nothing is retained, so there is no retrained oracle: what counts is test accuracy at equal forgetting.
+    The retain set is empty, so there is no retrained model; methods are compared by test accuracy at equal UA.
 
     Args:
         train (`Dataset`): All training examples.
@@ -31,15 +31,16 @@ def overfitting(
             on, in (0, 1).
         validation_fraction (`float`, *optional*, defaults to 0.1): Share of `train` to hold out, in [0, 1); 0 leaves
             the validation set empty.
-        seed (`int`, *optional*, defaults to 0): Seeds the one numpy generator that draws everything.
+        seed (`int`, *optional*, defaults to 0): Seed of every draw.
         label_column (`str`, *optional*, defaults to `"label"`): Column of the class ids.
 
     Returns:
         [`UnlearningSplits`] with an empty `retain`.
 
     Raises:
-        TypeError: An argument of another type.
-        ValueError: A share out of its interval or that comes to no example, or no usable `label_column`.
+        TypeError: An argument has the wrong type.
+        ValueError: A share is outside its interval or amounts to no example, or `label_column` does not hold class
+            ids.
     """
     check_datasets(train, test, label_column)
     check_fraction(fraction, "fraction")

@@ -20,10 +20,10 @@ def random_subset(
     label_column: str = "label",
 ) -> UnlearningSplits:
     """
-    Forgets a uniformly drawn share of the training examples (table 1 of the InvWNN paper forgets half).
+    Forgets a uniformly drawn share of the training examples (half in table 1 of the InvWNN paper).
 
-    Validation examples are carved out of `train` first; `train` of the result is what remains, and is what the model
-    must be trained on. The same seed on the same data gives the same splits, another seed gives others.
+    Validation examples are drawn from `train` first; `train` of the result is the rest, on which the model must be
+    trained. The splits follow from the seed and the data.
 
     Args:
         train (`Dataset`): All training examples.
@@ -31,15 +31,16 @@ def random_subset(
         fraction (`float`, *optional*, defaults to 0.5): Share of the remaining `train` to forget, in (0, 1).
         validation_fraction (`float`, *optional*, defaults to 0.1): Share of `train` to hold out, in [0, 1); 0 leaves
             the validation set empty.
-        seed (`int`, *optional*, defaults to 0): Seeds the one numpy generator that draws everything.
+        seed (`int`, *optional*, defaults to 0): Seed of every draw.
         label_column (`str`, *optional*, defaults to `"label"`): Column of the class ids.
 
     Returns:
         [`UnlearningSplits`].
 
     Raises:
-        TypeError: An argument of another type.
-        ValueError: A share out of its interval or that comes to no example, or no usable `label_column`.
+        TypeError: An argument has the wrong type.
+        ValueError: A share is outside its interval or amounts to no example, or `label_column` does not hold class
+            ids.
     """
     check_datasets(train, test, label_column)
     check_fraction(fraction, "fraction")

@@ -1,8 +1,7 @@
-"""How splits lie on a disk: three datasets and a `splits.json`, written whole or not at all."""
+"""Splits on disk: a folder with three datasets and `splits.json`, written atomically."""
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import uuid
@@ -12,9 +11,11 @@ from typing import Any
 
 from datasets import Dataset
 
+from ..files import read_json_object, write_json
+
 
 RECORD_NAME = "splits.json"
-# The forget and the retain set are not stored: they are rows of `train`, and two copies could disagree.
+# The forget and the retain set are not stored, because they are rows of `train`.
 STORED = ("train", "validation", "test")
 
 
@@ -25,10 +26,10 @@ def write_splits(path: str | os.PathLike[str], datasets: Mapping[str, Dataset], 
     Args:
         path (`str` or `os.PathLike`): A local folder that does not exist yet, or is empty.
         datasets (`Mapping[str, Dataset]`): One dataset for each name in `STORED`.
-        record (`Mapping[str, Any]`): What `splits.json` holds; JSON types only.
+        record (`Mapping[str, Any]`): The content of `splits.json`; JSON types only.
 
     Raises:
-        FileExistsError: There is something at `path` already.
+        FileExistsError: `path` is a file or a folder that is not empty.
     """
     target = Path(path)
     if target.exists() and not (target.is_dir() and not any(target.iterdir())):
@@ -38,13 +39,13 @@ def write_splits(path: str | os.PathLike[str], datasets: Mapping[str, Dataset], 
     temporary.mkdir()
     try:
         for name in STORED:
-            # A transform is code, which no dataset on a disk can hold.
+            # A transform is code and cannot be saved.
             dataset = datasets[name].with_format(None)
-            # By default `datasets` writes no file at all for an empty dataset, and then cannot load it.
+            # By default `datasets` writes no file for an empty dataset and then cannot load it.
             dataset.save_to_disk(temporary / name, num_shards=None if len(dataset) else 1)
-        (temporary / RECORD_NAME).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        write_json(dict(record), temporary / RECORD_NAME)
         if target.exists():
-            target.rmdir()  # A rename onto an empty folder fails on some systems.
+            target.rmdir()  # some systems cannot rename onto an empty folder
         temporary.rename(target)
     except BaseException:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -53,7 +54,7 @@ def write_splits(path: str | os.PathLike[str], datasets: Mapping[str, Dataset], 
 
 def read_splits(path: str | os.PathLike[str]) -> tuple[dict[str, Dataset], dict[str, Any]]:
     """
-    Reads what [`write_splits`] wrote.
+    Reads a folder written by [`write_splits`].
 
     Args:
         path (`str` or `os.PathLike`): The folder.
@@ -63,18 +64,13 @@ def read_splits(path: str | os.PathLike[str]) -> tuple[dict[str, Dataset], dict[
 
     Raises:
         FileNotFoundError: `splits.json` or one of the datasets is missing.
-        ValueError: `splits.json` is no JSON object.
+        ValueError: `splits.json` does not hold a JSON object.
     """
     source = Path(path)
     missing = [name for name in (RECORD_NAME, *STORED) if not (source / name).exists()]
     if missing:
-        raise FileNotFoundError(f"{str(source)!r} holds no complete splits: {missing} missing; save them again.")
-    try:
-        record = json.loads((source / RECORD_NAME).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{str(source / RECORD_NAME)!r} cannot be read as JSON: {error}") from error
-    if not isinstance(record, dict):
-        raise ValueError(f"{str(source / RECORD_NAME)!r} must hold a JSON object, got `{type(record).__name__}`.")
+        raise FileNotFoundError(f"{str(source)!r} does not hold complete splits: {missing} missing; save them again.")
+    record = read_json_object(source / RECORD_NAME)
     return {name: Dataset.load_from_disk(source / name) for name in STORED}, record
 
 

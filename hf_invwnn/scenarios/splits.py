@@ -1,4 +1,4 @@
-"""Who is forgotten and who is kept: the datasets of one unlearning experiment, and the record that identifies them."""
+"""The datasets of an unlearning experiment, and the hash of its forget set."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .saving import RECORD_NAME, read_splits, write_splits
 
 
 FORMAT_VERSION = 1
-# Where all that the model was trained on is to be forgotten.
+# Scenarios that forget the whole training set.
 RETAIN_NOTHING = ("overfitting",)
 _RECORDED = ("format_version", "scenario", "seed", "label_column", "settings", "counts", "sha256", "forget_indices")
 
@@ -26,12 +26,12 @@ def hash_indices(indices: Iterable[int]) -> str:
     """
     SHA-256, in hexadecimal, of forget indices.
 
-    The bytes hashed are the indices sorted ascending, each as a little-endian signed 64-bit integer, and nothing else.
-    It says that two runs forgot the same rows. It hides the rows only while there are too many possible sets to try:
-    anybody can find a single index again by hashing every one.
+    The hashed bytes are the indices sorted ascending, each as a little-endian signed 64-bit integer. Equal hashes mean
+    that two runs forgot the same rows. The hash hides the rows only if there are too many possible sets to try: a
+    single index can be recovered by hashing every index.
 
     Args:
-        indices (`Iterable[int]`): In any order.
+        indices (`Iterable[int]`): Row numbers in any order.
     """
     return hashlib.sha256(np.sort(np.fromiter(indices, dtype="<i8")).tobytes()).hexdigest()
 
@@ -39,25 +39,25 @@ def hash_indices(indices: Iterable[int]) -> str:
 @dataclass(frozen=True, eq=False)
 class UnlearningSplits:
     """
-    The datasets of one unlearning experiment. `train` is what the model is trained on, `forget` and `retain` part it.
+    The datasets of one unlearning experiment. The model is trained on `train`, which `forget` and `retain` divide.
 
-    Build it with one of the scenarios or with [`UnlearningSplits.from_indices`].
+    The scenarios and [`UnlearningSplits.from_indices`] build it.
 
     Args:
-        train (`Dataset`): D_f u D_r, exactly what the model to unlearn was or will be trained on.
+        train (`Dataset`): D_f and D_r, exactly the training set of the model.
         forget (`Dataset`): D_f, the rows `forget_indices` of `train`, in the order of `train`.
         retain (`Dataset`): D_r, all other rows of `train`, in the order of `train`.
-        validation (`Dataset`): Examples the model was not trained on, to choose hyper-parameters by; may be empty.
+        validation (`Dataset`): Examples the model was not trained on, to choose hyperparameters; may be empty.
         test (`Dataset`): Examples the model was not trained on, to report results on.
         forget_indices (`tuple[int, ...]`): Rows of `train`, sorted ascending.
-        seed (`int`, *optional*): Seed of every draw; `None` where nothing was drawn.
+        seed (`int`, *optional*): Seed of every draw; `None` if nothing was drawn.
         scenario (`str`): Name of the scenario that made them.
         label_column (`str`, *optional*, defaults to `"label"`): Column of the class ids.
         settings (`Mapping[str, Any]`, *optional*): Other arguments of the scenario, as JSON types. They are saved but
-            never published: the name of a forgotten class may be that of a person.
+            never published, because the name of a forgotten class may be that of a person.
 
     Raises:
-        ValueError: `forget_indices` are not sorted, not in `train`, or do not fit `forget` and `retain`.
+        ValueError: `forget_indices` are not sorted, not rows of `train`, or do not match `forget` and `retain`.
     """
 
     train: Dataset
@@ -77,8 +77,8 @@ class UnlearningSplits:
         expected = (len(self.forget_indices), len(self.train) - len(self.forget_indices))
         if (len(self.forget), len(self.retain)) != expected:
             raise ValueError(
-                f"`forget` and `retain` must hold {expected[0]} and {expected[1]} examples, as `forget_indices` says, "
-                f"got {len(self.forget)} and {len(self.retain)}; `from_indices` makes both."
+                f"`forget` and `retain` must hold {expected[0]} and {expected[1]} examples to match `forget_indices`, "
+                f"got {len(self.forget)} and {len(self.retain)}; `from_indices` selects both."
             )
 
     @classmethod
@@ -95,18 +95,18 @@ class UnlearningSplits:
         settings: Mapping[str, Any] | None = None,
     ) -> UnlearningSplits:
         """
-        Parts `train` into D_f and D_r.
+        Splits `train` into D_f and D_r.
 
         Args:
-            train (`Dataset`): What the model is trained on.
+            train (`Dataset`): The training set of the model.
             forget_indices (`Iterable[int]`): Rows of `train`, in any order.
 
         The other arguments are those of the class.
 
         Raises:
-            TypeError: An index is no integer.
-            ValueError: The indices are empty, negative, out of range, repeated, or, but for `overfitting`, all of
-                `train`.
+            TypeError: An index is not an integer.
+            ValueError: The indices are empty, negative, out of range, repeated or, except for `"overfitting"`, all
+                rows of `train`.
         """
         indices = _checked(forget_indices, train, scenario)
         return cls(
@@ -128,7 +128,7 @@ class UnlearningSplits:
         return hash_indices(self.forget_indices)
 
     def summary(self) -> dict[str, Any]:
-        """What may be published: scenario, seed, number of examples per split, hash. No index, no example."""
+        """Scenario, seed, number of examples in each split, and hash; no index and no example."""
         return {"scenario": self.scenario, "seed": self.seed, "counts": self._counts(), "sha256": self.sha256}
 
     def _counts(self) -> dict[str, int]:
@@ -136,16 +136,16 @@ class UnlearningSplits:
 
     def save_to_disk(self, path: str | os.PathLike[str]) -> None:
         """
-        Saves the datasets and a `splits.json` into a new folder: everything, or nothing at all.
+        Saves the datasets and `splits.json` into a new folder, atomically.
 
-        The folder holds the forget set and its indices: it is private, and belongs in no folder that is uploaded.
-        Formats and transforms are not saved.
+        The folder is private, because it holds the forget set and its indices; do not upload it. Formats and
+        transforms are not saved.
 
         Args:
             path (`str` or `os.PathLike`): A local folder that does not exist yet, or is empty.
 
         Raises:
-            FileExistsError: There is something at `path` already.
+            FileExistsError: `path` is a file or a folder that is not empty.
         """
         record = {
             "format_version": FORMAT_VERSION,
@@ -159,14 +159,14 @@ class UnlearningSplits:
     @classmethod
     def load_from_disk(cls, path: str | os.PathLike[str]) -> UnlearningSplits:
         """
-        Loads what [`~UnlearningSplits.save_to_disk`] saved.
+        Loads a folder saved by [`~UnlearningSplits.save_to_disk`].
 
         Args:
             path (`str` or `os.PathLike`): The folder.
 
         Raises:
             FileNotFoundError: `splits.json` or a dataset is missing.
-            ValueError: `splits.json` lacks an entry, is of another version, or disagrees with its own hash or with the
+            ValueError: `splits.json` lacks an entry, has another version, or does not match its hash or the
                 datasets.
         """
         datasets, record = read_splits(path)
@@ -182,7 +182,7 @@ class UnlearningSplits:
         if hash_indices(indices) != record["sha256"]:
             raise ValueError(
                 f"{where} has forget_indices that do not match its sha256 {record['sha256']!r}: one of them was "
-                "changed since the splits were saved; go back to the original folder."
+                "changed after the splits were saved; restore the original folder."
             )
         splits = cls.from_indices(
             datasets["train"],

@@ -23,16 +23,13 @@ _HASHED = (str, int, float, dict, list, tuple, np.ndarray, torch.Tensor)
 def predictor_hash(predictor: Any) -> str:
     """SHA-256 of a predictor: of its weights and configuration, or of the attributes of a custom one."""
     digest = hashlib.sha256(type(predictor).__name__.encode())
-    network = predictor
-    if isinstance(network, torch.nn.Module):
-        config: Any = getattr(network, "config", None)
+    if isinstance(predictor, torch.nn.Module):
+        config: Any = getattr(predictor, "config", None)
         settings = {} if config is None else config.to_dict()
         digest.update(str(sorted(item for item in settings.items() if item[0] not in _NOT_SETTINGS)).encode())
-        for name, value in network.state_dict().items():
-            digest.update(name.encode())
-            _update(digest, value)
+        digest.update(weights_hash(predictor).encode())
     else:
-        _update(digest, {name: value for name, value in vars(network).items() if isinstance(value, _HASHED)})
+        _update(digest, {name: value for name, value in vars(predictor).items() if isinstance(value, _HASHED)})
     return digest.hexdigest()
 
 

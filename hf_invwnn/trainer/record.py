@@ -67,7 +67,7 @@ def describe_predictor(predictor: Any) -> dict[str, Any] | None:
     """Name, configuration and SHA-256 of the weights of a predictor; `None` without one."""
     if predictor is None:
         return None
-    config = getattr(predictor, "config", None)
+    config: Any = getattr(predictor, "config", None)
     settings = {"scale": predictor.scale} if hasattr(predictor, "scale") else None
     return {
         "name": type(predictor).__name__,

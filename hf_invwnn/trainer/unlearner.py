@@ -327,8 +327,8 @@ class Unlearner(Trainer):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
             return
         # The Trainer warns of parameters that a checkpoint lacks, by attributes that only a `PreTrainedModel` has.
-        tensors = load_file(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME)
-        (self.model if model is None else model).load_state_dict(tensors, strict=False)
+        target: Any = self.model if model is None else model
+        target.load_state_dict(load_file(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME), strict=False)
 
     # ---- Saving and sharing ----
 

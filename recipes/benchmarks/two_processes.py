@@ -22,14 +22,15 @@ from typing import Any
 
 import transformers
 from accelerate import PartialState
+from accelerate.utils import convert_bytes
 from unlearning_overhead import SNAPSHOTS, Images, make_model
 
 from hf_invwnn import InvWNNUnlearner, UnlearningArguments
-from accelerate.utils import convert_bytes
+from hf_invwnn.trajectory.memory import trajectory_bytes
 
 
 def unlearn(rank: int, world: int, port: int, options: argparse.Namespace, folder: str) -> None:
-    """What one process does; the first writes what it measured."""
+    """The run of one process; the first process writes its measurements."""
     os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(world)}
     os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
     transformers.utils.logging.set_verbosity_error()
@@ -42,21 +43,21 @@ def unlearn(rank: int, world: int, port: int, options: argparse.Namespace, folde
     )  # fmt: skip
     model = make_model(options.width, options.layers, options.image_size)
     unlearner = InvWNNUnlearner(model, args, Images(options.image_size))
-    move, predicting = unlearner.unlearning.move, 0.0
+    update_weights, predicting = unlearner.update_weights, 0.0
 
-    def timed(arguments: UnlearningArguments) -> None:
+    def timed() -> None:
         nonlocal predicting
         start = time.perf_counter()
-        move(arguments)
+        update_weights()
         predicting += time.perf_counter() - start
 
-    unlearner.unlearning.move = timed  # type: ignore[method-assign]
+    unlearner.update_weights = timed  # type: ignore[method-assign]
     start = time.perf_counter()
     unlearner.train()
     measured = {
         "seconds": time.perf_counter() - start,
         "predicting": predicting,
-        "trajectory": unlearner.trajectory.nbytes,
+        "trajectory": trajectory_bytes(unlearner.tracked.shards, SNAPSHOTS, "float32"),
         "weights": sum(parameter.numel() for parameter in model.parameters()),
     }
     if rank == 0:
@@ -79,9 +80,9 @@ def measure(world: int, options: argparse.Namespace) -> dict[str, Any]:
         for process in processes:
             process.join()
         if any(process.exitcode for process in processes):
-            raise SystemExit(f"of {world} process(es), one failed; what it said is above.")
-        found: dict[str, Any] = json.loads((Path(folder) / "measured.json").read_text())
-    return found
+            raise SystemExit(f"One of {world} process(es) failed; its error is above.")
+        result: dict[str, Any] = json.loads((Path(folder) / "measured.json").read_text())
+    return result
 
 
 def main() -> None:
@@ -100,17 +101,17 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     runs: dict[int, list[dict[str, Any]]] = {1: [], 2: []}
     for _ in range(options.repeats):
-        for world, found in runs.items():
-            found.append(measure(world, options))
+        for world, results in runs.items():
+            results.append(measure(world, options))
     best = {
-        world: {name: min(run[name] for run in found) for name in ("seconds", "predicting", "trajectory")}
-        for world, found in runs.items()
+        world: {name: min(result[name] for result in results) for name in ("seconds", "predicting", "trajectory")}
+        for world, results in runs.items()
     }
     logging.info("%.2fM weights, K = %d, %d cores", runs[1][0]["weights"] / 1e6, SNAPSHOTS, options.cores)
-    for world, found in best.items():
+    for world, result in best.items():
         logging.info(
             "%d process(es): %.1f s, of which last snapshot and rewind %.2f s; trajectory %s each",
-            world, found["seconds"], found["predicting"], convert_bytes(found["trajectory"]),
+            world, result["seconds"], result["predicting"], convert_bytes(result["trajectory"]),
         )  # fmt: skip
     ratios = {name: best[2][name] / best[1][name] for name in best[1]}
     logging.info("two against one: " + ", ".join(f"{name} {ratio:.3f}" for name, ratio in ratios.items()))

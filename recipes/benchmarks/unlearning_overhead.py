@@ -1,11 +1,11 @@
-"""What recording and rewinding cost beside plain fine-tuning by the same Trainer, in time and memory, in one run.
+"""Overhead of recording and rewinding over plain fine-tuning with the same Trainer, in time and memory, in one run.
 
     python recipes/benchmarks/unlearning_overhead.py
     python recipes/benchmarks/unlearning_overhead.py --widths 48 96 192 384 --repeats 2
 
-For ViTs of several widths, trains for two rewinds on random images: plain (no snapshot, no rewind, not measured) and
-unlearning (K snapshots, two rewinds, without evaluation), in turn and several times. Prints the ratio of the shortest
-times, what a trajectory takes and what the process grew by.
+Fine-tunes ViTs of several widths on random images, plainly and with InvWNN (K snapshots in each round, no evaluation),
+alternately and several times. Logs the ratio of the shortest times, the size of the trajectory and the growth of the
+process.
 """
 
 from __future__ import annotations
@@ -22,18 +22,20 @@ from typing import Any
 import psutil
 import torch
 import transformers
+from accelerate.utils import convert_bytes
 from transformers import Trainer, TrainingArguments, ViTConfig, ViTForImageClassification
 
 from hf_invwnn import InvWNNUnlearner, UnlearningArguments
 from hf_invwnn.predictor import load_predictor
-from accelerate.utils import convert_bytes
+from hf_invwnn.trainer.arguments import QUIET
+from hf_invwnn.trajectory.memory import trajectory_bytes
 
 
 SNAPSHOTS = 15
 
 
 class Images(torch.utils.data.IterableDataset):
-    """Random images without end; an unsized forget set is not evaluated."""
+    """An endless stream of random images; a forget set without a length is not evaluated."""
 
     def __init__(self, size: int) -> None:
         generator = torch.Generator().manual_seed(0)
@@ -62,8 +64,7 @@ def timed(trainer: Trainer) -> float:
 
 def compare(width: int, options: argparse.Namespace) -> dict[str, Any]:
     quiet: dict[str, Any] = {
-        "save_strategy": "no", "logging_strategy": "no", "report_to": "none", "disable_tqdm": True,
-        "per_device_train_batch_size": options.batch_size, "use_cpu": options.cpu, "learning_rate": 1e-5,
+        **QUIET, "per_device_train_batch_size": options.batch_size, "use_cpu": options.cpu, "learning_rate": 1e-5,
     }  # fmt: skip
     images, predictor = Images(options.image_size), load_predictor("base")
     steps = options.rewinds * (SNAPSHOTS - 1) * options.snapshot_steps
@@ -85,7 +86,7 @@ def compare(width: int, options: argparse.Namespace) -> dict[str, Any]:
             before = psutil.Process().memory_info().rss
             seconds["unlearning"].append(timed(unlearner))
             grown = max(grown, psutil.Process().memory_info().rss - before)
-            trajectory = unlearner.trajectory.nbytes
+            trajectory = trajectory_bytes(unlearner.tracked.shards, SNAPSHOTS, "float32")
     weights = sum(parameter.numel() for parameter in model.parameters())
     best = {name: min(values) for name, values in seconds.items()}
     return {
@@ -104,7 +105,7 @@ def main() -> None:
     parser.add_argument("--rewinds", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--storage", default="cpu", help="'cpu', 'model' or 'disk'")
-    parser.add_argument("--gpu", dest="cpu", action="store_false", help="on the accelerator, if there is one")
+    parser.add_argument("--gpu", dest="cpu", action="store_false", help="use the accelerator if there is one")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     transformers.utils.logging.set_verbosity_error()
@@ -113,13 +114,13 @@ def main() -> None:
         platform.machine(), os.cpu_count(), torch.get_num_threads(), torch.__version__, transformers.__version__,
     )  # fmt: skip
     for width in options.widths:
-        found = compare(width, options)
+        result = compare(width, options)
         logging.info(
             "%.2fM weights, %d steps: plain %.1f s, unlearning %.1f s, ratio %.3f; trajectory %s, process grew by %s",
-            found["weights"] / 1e6, found["steps"], found["plain"], found["unlearning"], found["ratio"],
-            convert_bytes(found["trajectory"]), convert_bytes(found["grown"]),
+            result["weights"] / 1e6, result["steps"], result["plain"], result["unlearning"], result["ratio"],
+            convert_bytes(result["trajectory"]), convert_bytes(result["grown"]),
         )  # fmt: skip
-        logging.info(json.dumps(found))
+        logging.info(json.dumps(result))
 
 
 if __name__ == "__main__":

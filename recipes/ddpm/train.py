@@ -1,9 +1,9 @@
-"""Train the DDPM that will have something to forget: a UNet, its moving average and a noise schedule.
+"""Train a DDPM, to unlearn from later: a UNet, the moving average of its weights, and a noise schedule.
 
     accelerate launch recipes/ddpm/train.py --config recipes/ddpm/configs/mnist16_train.yaml
 
-Writes a pipeline to `pipeline_dir` that `DDPMPipeline.from_pretrained` loads. Its UNet holds the moving average of the
-weights; the weights that training ended with are the variant `non_ema`.
+Writes a pipeline to `pipeline_dir`, in the format of `DDPMPipeline.from_pretrained`. Its UNet holds the moving average
+of the weights; the weights that training ended with are saved as the variant `non_ema`.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from hf_invwnn.image_classification import DataArguments, load_images
 @dataclass
 class DDPMArguments:
     pipeline_dir: str = field(metadata={"help": "Folder for the pipeline."})
-    image_size: int = field(default=28, metadata={"help": "Height and width to bring the images to."})
+    image_size: int = field(default=28, metadata={"help": "Height and width to resize the images to."})
     unet: dict = field(default_factory=dict, metadata={"help": "Settings of a UNet2DModel."})
     scheduler: dict = field(default_factory=dict, metadata={"help": "Settings of a DDPMScheduler."})
     ema_decay: float = field(default=0.999, metadata={"help": "Decay of the moving average of the weights."})
-    resume: bool = field(default=False, metadata={"help": "Go on from the last checkpoint in the output directory."})
+    resume: bool = field(default=False, metadata={"help": "Resume from the last checkpoint in output_dir."})
 
 
 def main() -> None:

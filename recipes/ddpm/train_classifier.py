@@ -1,9 +1,9 @@
-"""Train the classifier that judges what a DDPM generates. It learns from real images alone.
+"""Train the classifier of the images that a DDPM generates. It is trained on real images only.
 
     accelerate launch recipes/ddpm/train_classifier.py --config recipes/ddpm/configs/mnist16_classifier.yaml
 
-Images are shifted, turned, scaled and slanted a little, anew in every epoch. Writes the accuracy on the held-out
-images to `eval_results.json`.
+Augmentation is a random affine map near the identity, drawn in every epoch. Writes the accuracy on the test images to
+`eval_results.json`.
 """
 
 from __future__ import annotations
@@ -17,21 +17,27 @@ from transformers import Trainer, TrainingArguments, set_seed
 
 from hf_invwnn.cli.parser import parse_yaml_and_flags
 from hf_invwnn.diffusion import DiffusionImages, to_images
-from hf_invwnn.image_classification import DataArguments, ModelArguments, load_images, make_model, number_of_classes
-from hf_invwnn.image_classification import ImageTensors
+from hf_invwnn.image_classification import (
+    DataArguments,
+    ImageTensors,
+    ModelArguments,
+    load_images,
+    make_model,
+    number_of_classes,
+)
 from hf_invwnn.trainer.accuracy import classification_accuracy, most_likely_class
 
 
 @dataclass
 class RecipeArguments:
     generated_size: int | None = field(
-        default=None, metadata={"help": "Height and width of generated images; those of the data set by default."}
+        default=None, metadata={"help": "Height and width of generated images; by default those of the data set."}
     )
-    distortion: float = field(default=0.1, metadata={"help": "Spread of the random affine maps; 0 for none."})
+    distortion: float = field(default=0.1, metadata={"help": "Standard deviation of the affine maps; 0 for none."})
 
 
 class Distorted(torch.utils.data.Dataset):
-    """Every image under a random affine map near the identity."""
+    """Images, each transformed by a random affine map near the identity."""
 
     def __init__(self, images: ImageTensors, spread: float) -> None:
         self.images, self.spread = images, spread
@@ -58,7 +64,7 @@ def main() -> None:
     processor, model = make_model(model_args, number_of_classes(train, data.label_column))
 
     def examples(part: object) -> ImageTensors:
-        # In the size, the bits and the channels in which generated images will come.
+        # Images get the size, the 8 bits and the channels that generated images have.
         images = DiffusionImages.from_dataset(part, data.image_column, data.label_column, recipe.generated_size)
         pictures = [image.convert("RGB") for image in to_images(images.pixel_values)]
         pixels = np.asarray(processor(pictures, return_tensors="np")["pixel_values"], dtype=np.float32)

@@ -1,10 +1,10 @@
-"""What each model looks at in an image with a backdoor: Grad-CAM for the class it was made to say.
+"""Where models look in images with a backdoor: Grad-CAM for the class that the backdoor made the model predict.
 
     python recipes/image_classification/class_activation.py \\
         --comparison recipes/image_classification/configs/compare/cifar10_small_badnets.yaml
 
-Takes the models that `hf-invwnn compare` kept of its first seed and draws `class_activation.png` beside its results.
-The picture shows forgotten images, so it is as private as they are.
+Loads the models that `hf-invwnn compare` saved for its first seed and writes `class_activation.png` beside its
+results. The picture contains forgotten images, so it is private.
 """
 
 from __future__ import annotations
@@ -15,46 +15,46 @@ from pathlib import Path
 
 import torch
 from grad_cam import plot_class_activation
-from transformers import AutoModelForImageClassification, HfArgumentParser
+from recipe import ComparisonArguments, read_comparison
+from transformers import HfArgumentParser
 
-from hf_invwnn.benchmark import prepare_start, read_settings, unlearned_folder
-from hf_invwnn.methods import METHODS
+from hf_invwnn.benchmark import prepare_start, unlearned_folder
+from hf_invwnn.image_classification import load_classifier
+from hf_invwnn.methods import find_method
 
 
 @dataclass
-class ActivationArguments:
-    comparison: str = field(metadata={"help": "YAML file of a comparison that has run."})
-    images: int = field(default=4, metadata={"help": "How many forgotten images to show."})
+class ActivationArguments(ComparisonArguments):
+    images: int = field(default=4, metadata={"help": "Number of forgotten images."})
 
 
 def main() -> None:
     (args,) = HfArgumentParser(ActivationArguments, description=__doc__).parse_args_into_dataclasses()
     logging.basicConfig(level=logging.INFO)
-    settings = read_settings(args.comparison)
-    names = [method.name for method in settings.methods if unlearned_folder(settings, method.name).exists()]
-    if not names:
-        raise SystemExit(f"--comparison: {settings.output_dir} has no unlearned model; run `hf-invwnn compare` first.")
+    settings, _ = read_comparison(args)
     start = prepare_start(settings, settings.seeds[0])
-    models = {"trained": start.model()} | ({"retrained": start.model("retrained")} if start.has_oracle else {})
-    for name in names:
-        folder = unlearned_folder(settings, name)
-        models[METHODS[name].title] = AutoModelForImageClassification.from_pretrained(folder, use_safetensors=True)
+    models = {"original": start.model()} | ({"retrained": start.model("retrained")} if start.has_oracle else {})
+    for method in settings.methods:
+        folder = unlearned_folder(settings, method.name)
+        if folder.exists():
+            models[find_method(method.name).title], _ = load_classifier(folder)
+        else:
+            logging.warning("%s has no model: it did not reach the target UA", method.name)
 
-    image_column = settings.data.get("image_column", "image")
-    forget = start.tensors(("forget",), image_column)["forget"]
-    # Spread over the set, so that they are of several classes.
-    taken = torch.linspace(0, len(forget) - 1, args.images).long().tolist()
-    examples = [forget[index] for index in taken]
-    pictures = [start.splits.forget[index][image_column] for index in taken]
+    forget = start.datasets(("forget",))["forget"]
+    # Evenly spaced, so that they are of several classes.
+    indices = torch.linspace(0, len(forget) - 1, args.images).long().tolist()
+    examples = [forget[index] for index in indices]
+    images = [start.splits.forget[index][start.image_column] for index in indices]
     feature = start.splits.forget.features[start.splits.label_column]
     target = Path(settings.output_dir) / "class_activation.png"
     plot_class_activation(
         models,
-        pictures,
+        images,
         torch.stack([example["pixel_values"] for example in examples]),
         torch.stack([example["labels"] for example in examples]),
         target,
-        titles=getattr(feature, "names", None) or (),
+        class_names=getattr(feature, "names", None) or (),
     )
     logging.info("%s", target)
 

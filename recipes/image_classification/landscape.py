@@ -1,101 +1,110 @@
-"""Where each method goes: accuracy on the plane of weights that holds most of every path (figure 7 of the paper).
+"""Paths of the methods in weight space, on a plane of test and forget accuracy (figure 7 of the paper).
 
     python recipes/image_classification/landscape.py \\
         --comparison recipes/image_classification/configs/compare/cifar10_small_label_noise.yaml
 
-Runs the settings that `hf-invwnn compare` chose once more on its first seed, keeps the weights of every turn, and
-draws `landscape.png` beside the comparison's results: one panel for test accuracy, one for accuracy on D_f.
+Repeats the runs of the settings that `hf-invwnn compare` chose, on its first seed, collects the weights after every
+round, and writes `landscape.png` beside the comparison's results: a panel for test accuracy and one for accuracy on
+D_f.
 """
 
 from __future__ import annotations
 
-import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from recipe import ComparisonArguments, check_methods, read_comparison
 from tqdm import tqdm
-from transformers import HfArgumentParser
+from transformers import HfArgumentParser, TrainerCallback
 from weight_plane import landscape, plot_landscape
 
-from hf_invwnn.benchmark import ComparisonSettings, StartingPoint, build_unlearner, prepare_start, read_settings
+from hf_invwnn.benchmark import ComparisonSettings, Run, StartingPoint, build_unlearner, prepare_start
+from hf_invwnn.benchmark.compare import target_of
 from hf_invwnn.image_classification import predict
 
 
 @dataclass
-class LandscapeArguments:
-    comparison: str = field(metadata={"help": "YAML file of a comparison that has run."})
+class LandscapeArguments(ComparisonArguments):
     methods: list[str] = field(
         default_factory=lambda: ["invwnn", "task_vector", "random_label", "salun", "neg_grad"],
-        metadata={"help": "Whose paths are drawn."},
+        metadata={"help": "Methods to draw."},
     )
     resolution: int = field(default=15, metadata={"help": "Points along an axis."})
-    examples: int = field(default=500, metadata={"help": "Examples of each set that a point is measured on."})
+    examples: int = field(default=500, metadata={"help": "Examples of each set to measure a point on."})
 
 
 def weights_of(model: torch.nn.Module) -> np.ndarray:
     return torch.cat([parameter.detach().flatten() for parameter in model.parameters()]).numpy()
 
 
-def path_of(settings: ComparisonSettings, start: StartingPoint, method: str, setting: dict[str, Any]) -> list[np.ndarray]:
-    """Weights at the start and after every turn up to the target."""
-    results = json.loads((Path(settings.output_dir) / "results.json").read_text())
-    stop_at = results["target_ua"]
-    seed = settings.seeds[0]
-    if stop_at == "oracle":
-        stop_at = results["references"][str(seed)]["retrained"]["UA"]
-    tensors = start.tensors(("forget",), settings.data.get("image_column", "image"))
-    unlearner = build_unlearner(settings, start, seed, method, setting, tensors, {}, float(stop_at))
-    path: list[np.ndarray] = []
-    report = unlearner.unlearning.report
+class CollectWeights(TrainerCallback):
+    """Collects the weights at every point of the history."""
 
-    def keep(point: dict[str, float]) -> None:
-        path.append(weights_of(unlearner.model))
-        report(point)
+    def __init__(self) -> None:
+        self.path: list[np.ndarray] = []
 
-    unlearner.unlearning.report = keep
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, model: Any = None, **kwargs: Any) -> None:
+        if logs and "ua" in logs:
+            self.path.append(weights_of(model))
+
+
+def path_of(
+    settings: ComparisonSettings,
+    start: StartingPoint,
+    references: Mapping[str, Any],
+    method: str,
+    setting: Mapping[str, Any],
+) -> list[np.ndarray]:
+    """Weights of the original model and after every round up to the target UA."""
+    run = Run(settings, settings.seeds[0], method, setting, (), target_of(settings, references))
+    unlearner = build_unlearner(run, start, start.datasets(("forget",)), {})
+    collected = CollectWeights()
+    unlearner.add_callback(collected)
     unlearner.train()
-    return path
+    return collected.path
 
 
 def main() -> None:
     (args,) = HfArgumentParser(LandscapeArguments, description=__doc__).parse_args_into_dataclasses()
     logging.basicConfig(level=logging.INFO)
-    settings = read_settings(args.comparison)
-    folder = Path(settings.output_dir)
-    if not (folder / "results.json").exists():
-        raise SystemExit(f"--comparison: {folder} has no results.json; run `hf-invwnn compare` with the file first.")
-    methods = json.loads((folder / "results.json").read_text())["methods"]
-    if unknown := sorted(set(args.methods) - set(methods)):
-        raise SystemExit(f"--methods: {unknown} are not in the comparison, which has {', '.join(methods)}.")
-    start = prepare_start(settings, settings.seeds[0])
-    paths = {methods[name]["title"]: path_of(settings, start, name, methods[name]["setting"]) for name in args.methods}
+    settings, results = read_comparison(args)
+    check_methods(args.methods, results)
+    seed = settings.seeds[0]
+    start = prepare_start(settings, seed)
+    chosen = {name: results["methods"][name] for name in args.methods}
+    references = results["references"][str(seed)]
+    paths = {
+        method["title"]: path_of(settings, start, references, name, method["setting"])
+        for name, method in chosen.items()
+    }
 
     model = start.model().to(memory_format=torch.contiguous_format)
-    sets = start.tensors(("test", "forget"), settings.data.get("image_column", "image"))
-    drawn = np.random.default_rng(0)
-    some = {
-        name: torch.utils.data.Subset(part, drawn.permutation(len(part))[: args.examples].tolist())
-        for name, part in sets.items()
+    generator = np.random.default_rng(0)
+    samples = {
+        name: torch.utils.data.Subset(dataset, generator.permutation(len(dataset))[: args.examples].tolist())
+        for name, dataset in start.datasets(("test", "forget")).items()
     }
     bar = tqdm(total=2 * args.resolution**2, desc="plane")
 
-    def measure(name: str, weights: np.ndarray) -> float:
+    def accuracy(name: str, weights: np.ndarray) -> float:
         torch.nn.utils.vector_to_parameters(torch.from_numpy(weights).float(), model.parameters())
-        logits, labels = predict(model, some[name], args.examples)
+        logits, labels = predict(model, samples[name], args.examples)
         bar.update()
         return 100 * float((logits.argmax(axis=1) == labels).mean())
 
     measures = {
-        "the test set": lambda weights: measure("test", weights),
-        "D_f, as labelled": lambda weights: measure("forget", weights),
+        "the test set": lambda weights: accuracy("test", weights),
+        "D_f, as labelled": lambda weights: accuracy("forget", weights),
     }
-    found = landscape(paths, measures, resolution=args.resolution)
-    plot_landscape(found, folder / "landscape.png", settings.title)
-    logging.info("%s; the plane holds %.0f %% of the way", folder / "landscape.png", 100 * found.explained)
+    plane = landscape(paths, measures, resolution=args.resolution)
+    target = Path(settings.output_dir) / "landscape.png"
+    plot_landscape(plane, target, settings.title)
+    logging.info("%s; the plane holds %.0f %% of the displacements", target, 100 * plane.explained)
 
 
 if __name__ == "__main__":

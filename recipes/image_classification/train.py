@@ -1,4 +1,4 @@
-"""Train the classifier that will have something to forget, or its retrained twin.
+"""Train the classifier to unlearn from, or its retrained twin.
 
     accelerate launch recipes/image_classification/train.py \\
         --config recipes/image_classification/configs/digits_vit_train.yaml
@@ -6,9 +6,10 @@
         --config recipes/image_classification/configs/digits_vit_train.yaml \\
         --train_on retain --output_dir outputs/digits_vit/retrained
 
-The first also saves the splits in `splits_dir`, apart from the model: they hold the forget set and its indices, and
-belong in no folder that is uploaded. The second loads them from there. Both write `trained_on.json` beside the model,
-by which `unlearn.py` sees that model, twin and splits belong together.
+The first command also saves the splits in `splits_dir`, apart from the model: they contain the forget set and its
+indices, which must not be uploaded with it. The second loads them from there. Both write `trained_on.json` beside the
+model, by which `unlearn.py` checks that model, twin and splits belong together. `--dataset FOLDER` replaces the Hub id
+of a configuration by a local copy, a folder with `train*.parquet` and `test*.parquet`.
 """
 
 from __future__ import annotations
@@ -28,8 +29,8 @@ from hf_invwnn.image_classification import (
     make_model,
     make_splits,
     number_of_classes,
+    process_images,
 )
-from hf_invwnn.image_classification import process_images
 from hf_invwnn.scenarios import UnlearningSplits
 from hf_invwnn.trainer.accuracy import classification_accuracy, most_likely_class
 
@@ -37,9 +38,10 @@ from hf_invwnn.trainer.accuracy import classification_accuracy, most_likely_clas
 @dataclass
 class RecipeArguments:
     splits_dir: str = field(
-        default="outputs/splits", metadata={"help": "Private folder of the splits; new with train_on train."}
+        default="outputs/splits",
+        metadata={"help": "Private folder of the splits; must not exist yet with --train_on train."},
     )
-    train_on: str = field(default="train", metadata={"help": "'train' (D_r and D_f) or 'retain' (the oracle)."})
+    train_on: str = field(default="train", metadata={"help": "'train' (D_r and D_f) or 'retain' (D_r alone)."})
 
 
 def main() -> None:
@@ -77,7 +79,7 @@ def main() -> None:
 def get_splits(
     data: DataArguments, scenario: ScenarioArguments, recipe: RecipeArguments, seed: int
 ) -> UnlearningSplits:
-    """New ones for a model, and for its twin those that were saved with the model."""
+    """New splits for a model; for its twin, the splits that were saved with the model."""
     if recipe.train_on not in ("train", "retain"):
         raise SystemExit(f"--train_on must be 'train' or 'retain', got {recipe.train_on!r}.")
     try:

@@ -1,68 +1,73 @@
-"""U-LiRA: can shadow models tell forgotten examples from ones that were never seen (Hayes et al., 2024)?
+"""U-LiRA: can shadow models distinguish forgotten from unseen examples (Hayes et al., 2024)?
 
     python recipes/image_classification/ulira.py \\
         --comparison recipes/image_classification/configs/compare/digits_vit.yaml --shadows 8
 
-Trains N models on everything and N without D_f, each from an initialisation of its own, makes the first N forget with
-the settings that `hf-invwnn compare` chose, and writes `ulira.md` beside its results: how often the attack is right
-about an example, for each method and for the N models that forgot nothing. 0.5 is the goal. Each shadow is stopped at
-the UA of its own twin that was never trained on D_f. Goes on where it stopped.
+Trains N models on everything and N without D_f, each from its own initialisation, unlearns from the first N with the
+settings that `hf-invwnn compare` chose, and writes `ulira.md` beside its results: how often the attack is right about
+an example, for each method and for the original models. 0.5 is the goal. Each run stops at the UA of the model of the
+same initialisation that was trained without D_f. A recipe that was interrupted resumes with the first unfinished
+shadow.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from recipe import ComparisonArguments, check_methods, read_comparison
 from transformers import HfArgumentParser
 from transformers.utils import logging as transformers_logging
 
-from hf_invwnn.benchmark import ComparisonSettings, build_unlearner, prepare_start, read_settings
+from hf_invwnn.audit.tables import markdown_table
+from hf_invwnn.benchmark import ComparisonSettings, Run, build_unlearner, prepare_start
+from hf_invwnn.files import read_json_object, write_json
 from hf_invwnn.image_classification import predict
-from hf_invwnn.methods import METHODS
+from hf_invwnn.methods import find_method
 from hf_invwnn.metrics import per_example, ulira
 
 
 @dataclass
-class ShadowArguments:
-    comparison: str = field(metadata={"help": "YAML file of a comparison that has run."})
+class ShadowArguments(ComparisonArguments):
     shadows: int = field(default=8, metadata={"help": "N, models of each kind; at least 3."})
     methods: list[str] = field(
         default_factory=lambda: ["invwnn", "task_vector", "random_label", "salun", "neg_grad"],
-        metadata={"help": "Who is attacked."},
+        metadata={"help": "Methods to attack."},
     )
 
 
-def confidences(model: Any, forget: Any) -> tuple[np.ndarray, float]:
-    """Probability of each forgotten example's label, and the UA in percent."""
+def confidences(model: Any, forget: Any) -> tuple[list[float], float]:
+    """Confidence in the label of each forgotten example, and the UA in percent."""
     logits, labels = predict(model, forget, 500)
-    return per_example(logits, labels).confidences, 100 * float((logits.argmax(axis=1) != labels).mean())
+    return per_example(logits, labels).confidences.tolist(), 100 * float((logits.argmax(axis=1) != labels).mean())
 
 
-def shadow(settings: ComparisonSettings, number: int, chosen: dict[str, Any]) -> dict[str, list[float]]:
-    """Confidences on D_f of one model, of its twin, and of what each method makes of it."""
-    # The seed of the training differs, that of the splits is the first one's: every shadow has the same D_f.
+def shadow(
+    settings: ComparisonSettings, number: int, chosen: Mapping[str, Mapping[str, Any]]
+) -> dict[str, list[float]]:
+    """Confidences on D_f of the original, the retrained and the unlearned models of one initialisation."""
+    # All shadows have the splits of the first seed, and so the same D_f; only the seed of the training differs.
     scenario = dict(settings.scenario)
     scenario["scenario_settings"] = {**(scenario.get("scenario_settings") or {}), "seed": settings.seeds[0]}
     own = dataclasses.replace(
         settings, output_dir=str(Path(settings.output_dir) / "shadows"), scenario=scenario, seeds=(number,)
     )
     start = prepare_start(own, number)
-    forget = start.tensors(("forget",), settings.data.get("image_column", "image"))["forget"]
-    found: dict[str, list[float]] = {}
-    trained, _ = confidences(start.model(), forget)
-    unseen, target = confidences(start.model("retrained"), forget)
-    found["trained"], found["retrained"] = trained.tolist(), unseen.tolist()
+    forget = start.datasets(("forget",))["forget"]
+    results = {"original": confidences(start.model(), forget)[0]}
+    results["retrained"], target_ua = confidences(start.model("retrained"), forget)
     for name, choice in chosen.items():
-        unlearner = build_unlearner(own, start, number, name, choice["setting"], {"forget": forget}, {}, target)
+        unlearner = build_unlearner(
+            Run(own, number, name, choice["setting"], (), target_ua), start, {"forget": forget}, {}
+        )
         unlearner.train()
-        found[name] = confidences(unlearner.model, forget)[0].tolist()
-    return found
+        results[name], _ = confidences(unlearner.model, forget)
+    return results
 
 
 def main() -> None:
@@ -70,31 +75,28 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
-    settings = read_settings(args.comparison)
-    folder = Path(settings.output_dir)
-    if not (folder / "results.json").exists():
-        raise SystemExit(f"--comparison: {folder} has no results.json; run `hf-invwnn compare` with the file first.")
-    methods = json.loads((folder / "results.json").read_text())["methods"]
-    if unknown := sorted(set(args.methods) - set(methods)):
-        raise SystemExit(f"--methods: {unknown} are not in the comparison, which has {', '.join(methods)}.")
+    settings, comparison = read_comparison(args)
+    check_methods(args.methods, comparison)
     if settings.data.get("max_train_examples") is not None:
         raise SystemExit("--comparison: `max_train_examples` draws other images for every shadow; leave it out.")
-    found = []
+    folder = Path(settings.output_dir)
+    chosen = {name: comparison["methods"][name] for name in args.methods}
+    shadows = []
     for number in range(args.shadows):
         path = folder / "shadows" / f"{number}_{'_'.join(args.methods)}.json"
         if not path.exists():
-            result = shadow(settings, number, {name: methods[name] for name in args.methods})
+            result = shadow(settings, number, chosen)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(result))
-        found.append(json.loads(path.read_text()))
+            write_json(result, path)
+        shadows.append(read_json_object(path))
         logging.info("shadow %d of %d", number + 1, args.shadows)
-    unseen = np.array([one["retrained"] for one in found])
-    rows = ["| model | AUC | accuracy | found at 1 % false alarms |", "| --- | ---: | ---: | ---: |"]
-    for name in ("trained", *args.methods):
-        attack = ulira(np.array([one[name] for one in found]), unseen)
-        title = METHODS[name].title if name in METHODS else "trained, nothing forgotten"
-        rows.append(f"| {title} | {attack.auc:.3f} | {attack.accuracy:.3f} | {100 * attack.tpr_at_fpr:.1f} % |")
-    text = "\n".join(rows) + "\n"
+    unseen = np.array([result["retrained"] for result in shadows])
+    rows = [["model", "AUC", "accuracy", "detected at 1 % false positives"]]
+    for name in ("original", *args.methods):
+        attack = ulira(np.array([result[name] for result in shadows]), unseen)
+        title = name if name == "original" else find_method(name).title
+        rows.append([title, f"{attack.auc:.3f}", f"{attack.accuracy:.3f}", f"{100 * attack.tpr_at_fpr:.1f} %"])
+    text = markdown_table(rows) + "\n"
     (folder / "ulira.md").write_text(text)
     logging.info("\n%s", text)
 

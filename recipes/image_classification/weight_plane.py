@@ -1,4 +1,4 @@
-"""Where unlearning went: accuracy on the plane of weights that holds most of every path (figure 7 of the paper)."""
+"""Paths in weight space, on the plane that holds most of them, and accuracies there (figure 7 of the paper)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+
+from hf_invwnn.audit.charts import COLOURS, MARKERS
 
 
 @dataclass(frozen=True)
@@ -36,17 +38,17 @@ def landscape(
     margin: float = 0.25,
 ) -> Landscape:
     """
-    Finds the plane by principal components of all displacements from the start, and measures on a grid of it.
+    Fits a plane to all displacements from the start by principal components, and measures on a grid of it.
 
     Args:
-        paths (`dict[str, list[np.ndarray]]`): Name of a method -> flat weights `(D,)` of every turn; all begin with
-            the same start.
-        measures (`dict[str, Callable]`): Name of a set -> accuracy in percent of a model with given weights `(D,)`.
+        paths (`dict[str, list[np.ndarray]]`): Name of a method -> flat weights `(D,)` after every round; the first
+            are those of the start, the same for all methods.
+        measures (`dict[str, Callable]`): Name of a set -> function from weights `(D,)` to the accuracy in percent.
         resolution (`int`, defaults to 15): R, points along an axis.
-        margin (`float`, defaults to 0.25): How far the grid goes beyond the paths, as a share of their extent.
+        margin (`float`, defaults to 0.25): Width of the grid beyond the paths, as a share of their extent.
 
     Raises:
-        ValueError: There is no path of two points, or two paths begin at different weights.
+        ValueError: A path has fewer than two points, there are no paths, or two paths begin at different weights.
     """
     from sklearn.decomposition import PCA
 
@@ -58,7 +60,7 @@ def landscape(
             raise ValueError(f"`paths`: {name} begins at other weights than the first; all must start at one model.")
     moves = {name: np.stack(path) - start for name, path in paths.items()}
     every = np.concatenate([move[1:] for move in moves.values()])
-    # Through the start and not through the mean, so mirrored displacements stand in for the missing half.
+    # PCA fits a plane through the mean; mirrored displacements put the mean at the start.
     components = PCA(n_components=2).fit(np.concatenate([every, -every])).components_
     projected = {name: move @ components.T for name, move in moves.items()}
     reach = np.concatenate(list(projected.values()))
@@ -76,27 +78,25 @@ def landscape(
     return Landscape(first, second, values, projected, inside / whole if whole else 1.0)
 
 
-def plot_landscape(found: Landscape, path: str | os.PathLike, title: str = "") -> None:
+def plot_landscape(plane: Landscape, path: str | os.PathLike, title: str = "") -> None:
     """
-    One panel for each set: accuracy as shade and contours, paths on it.
+    Draws one panel for each set: accuracy as filled contours, with the paths on top.
 
     Args:
-        found ([`Landscape`]): What to draw.
+        plane ([`Landscape`]): The landscape to draw.
         path (`str` or `os.PathLike`): The PNG to write.
-        title (`str`, *optional*): Stands above.
+        title (`str`, *optional*): Title of the figure.
     """
     from matplotlib.figure import Figure
 
-    from .comparison import COLOURS, MARKERS
-
-    figure = Figure(figsize=(5.6 * len(found.values) + 1.2, 4.8), dpi=150, layout="constrained")
-    axes = figure.subplots(1, len(found.values), squeeze=False)[0]
-    for panel, (name, values) in zip(axes, found.values.items(), strict=True):
-        # One hue from dark to light reads the same to every eye, and in print.
+    figure = Figure(figsize=(5.6 * len(plane.values) + 1.2, 4.8), dpi=150, layout="constrained")
+    axes = figure.subplots(1, len(plane.values), squeeze=False)[0]
+    for panel, (name, values) in zip(axes, plane.values.items(), strict=True):
+        # A map of monotonic lightness, legible with every kind of colour vision and in print.
         levels = np.linspace(values.min(), max(values.max(), values.min() + 1e-6), 13)
-        shade = panel.contourf(found.first, found.second, values, levels=levels, cmap="cividis")
+        shade = panel.contourf(plane.first, plane.second, values, levels=levels, cmap="cividis")
         figure.colorbar(shade, ax=panel, label=f"accuracy on {name} (%)", format="%.0f")
-        for number, (method, points) in enumerate(found.paths.items()):
+        for number, (method, points) in enumerate(plane.paths.items()):
             colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
             panel.plot(*points.T, color="white", linewidth=3.2)
             every = max(1, len(points) // 12)
@@ -108,7 +108,7 @@ def plot_landscape(found: Landscape, path: str | os.PathLike, title: str = "") -
         panel.set_ylabel("second principal component")
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(5, len(labels)), fontsize=8)
-    figure.suptitle(f"{title}\n" * bool(title) + f"the plane holds {100 * found.explained:.0f} % of the way")
+    figure.suptitle(f"{title}\n" * bool(title) + f"the plane holds {100 * plane.explained:.0f} % of the displacements")
     figure.savefig(path)
 
 

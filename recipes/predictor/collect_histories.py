@@ -1,11 +1,12 @@
 """Collect weight histories of many small models into parquet files that `datasets` loads as one dataset.
 
     torchrun --nproc_per_node 2 recipes/predictor/collect_histories.py --output_dir outputs/histories \\
-        --sources digits ../shared/data/mnist10k ../shared/data/tiny_imagenet32 --image_sizes 8 14 16
+        --sources digits data/mnist data/tiny_imagenet --image_sizes 8 14 16
 
-A source is `digits` (scikit-learn's, no download) or a folder with `train*.parquet`. Each run is one file, written
-when it is complete, so a collection that was interrupted goes on where it stopped. Several processes share the runs. A
-run whose weights were not finite is dropped: its file ends in `.dropped`, and the count is logged.
+A source is `digits` (scikit-learn's, no download) or a folder with `train*.parquet`, such as a local copy of MNIST or
+Tiny-ImageNet. Each run is one file, written when it is complete, so a collection that was interrupted resumes where it
+stopped. Several processes share the runs. A run whose weights were not finite is dropped: its file ends in `.dropped`,
+and the count is logged.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""See a model forget: what it predicts of forgotten and kept examples before, along the way, and after.
+"""An app that shows what a model predicts for forgotten and retained examples, at every point of an unlearning run.
 
     pip install -c constraints.txt -e ".[space]"
     python recipes/space/app.py
 
-Shows the bundles of `build_bundle.py` that lie in `bundles` beside this file, or in `--bundles`. If there is none, the
-demo is run and bundled first.
+Shows the bundles of `build_bundle.py` in the folder `bundles` beside this file, or in `--bundles`. If there are none,
+the app runs and bundles the demo first.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 
 from hf_invwnn.audit.charts import accuracy_curve
 from hf_invwnn.cli.demo import run_demo
-from hf_invwnn.image_classification import predict
-from hf_invwnn.image_classification import ImageTensors
+from hf_invwnn.image_classification import ImageTensors, predict
 from hf_invwnn.metrics import per_example
 
 
@@ -37,13 +36,13 @@ STYLE = """
 .sides .other { opacity: .65; } .sides .as-labelled { font-weight: 700; }
 .curve svg { width: 100%; max-height: 22rem; } .sides small { opacity: .7; }
 """
-BESIDE = Path(__file__).parent / "bundles"
+BUNDLES = Path(__file__).parent / "bundles"
 FONTS = ["system-ui", "DejaVu Sans", "sans-serif"]
 
 
 @cache
 def read_bundle(folder: Path) -> dict[str, Any]:
-    """History, examples, their images and tensors, and the folders of the points."""
+    """The history, the folders of the points, and the examples as images and as inputs of the models."""
     examples = Dataset.from_parquet(str(folder / "examples.parquet"))
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     images = []
@@ -63,36 +62,40 @@ def read_bundle(folder: Path) -> dict[str, Any]:
 
 @cache
 def predictions(folder: Path, model: Path) -> list[tuple[int, float]]:
-    """What the model says of each example, and its confidence in the label."""
+    """The class that the model predicts for each example, and its confidence in the label."""
     loaded = AutoModelForImageClassification.from_pretrained(model, use_safetensors=True)
-    found = per_example(*predict(loaded, read_bundle(folder)["tensors"]))
-    return list(zip(found.predictions.tolist(), found.confidences.tolist(), strict=True))
+    results = per_example(*predict(loaded, read_bundle(folder)["tensors"]))
+    return list(zip(results.predictions.tolist(), results.confidences.tolist(), strict=True))
 
 
 def show(folder: str, point: float) -> tuple[str, str, str]:
-    """Where the model is on its way, the curve up to there, and the examples."""
+    """The metrics of a point, the curve up to it, and the predictions for the examples."""
     bundle = read_bundle(Path(folder))
-    at = min(int(point), len(bundle["points"]) - 1)
-    here = bundle["history"][at]
-    said = (
-        f"**Rewind {here['rewind']:.0f}**: {here['ua']:.1f} % of the forget set is no longer predicted as labelled; "
-        f"accuracy on retained examples {100 * here['eval_retain_accuracy']:.1f} %, on unseen ones "
-        f"{100 * here['eval_test_accuracy']:.1f} %."
+    index = min(int(point), len(bundle["points"]) - 1)
+    metrics = bundle["history"][index]
+    summary = (
+        f"**Round {metrics['round']:.0f}**: {metrics['ua']:.1f} % of the forget set is no longer predicted as "
+        f"labelled; accuracy on retained examples {100 * metrics['eval_retain_accuracy']:.1f} %, on test examples "
+        f"{100 * metrics['eval_test_accuracy']:.1f} %."
     )
-    models = {"before": bundle["points"][0], "here": bundle["points"][at], "retrained": Path(folder) / "oracle"}
-    found = {name: predictions(Path(folder), model) for name, model in models.items()}
-    sides = (_side(title, which, bundle, found) for title, which in (("Forgotten", True), ("Kept", False)))
-    curve = accuracy_curve(bundle["history"][: at + 1]) or ""
-    return said, f'<div class="curve">{curve}</div>', f'<div class="sides">{"".join(sides)}</div>'
+    models = {
+        "original": bundle["points"][0],
+        "this point": bundle["points"][index],
+        "retrained": Path(folder) / "retrained",
+    }
+    columns = {name: predictions(Path(folder), model) for name, model in models.items()}
+    sides = (_side(title, which, bundle, columns) for title, which in (("Forgotten", True), ("Retained", False)))
+    curve = accuracy_curve(bundle["history"][: index + 1]) or ""
+    return summary, f'<div class="curve">{curve}</div>', f'<div class="sides">{"".join(sides)}</div>'
 
 
-def _side(title: str, forgotten: bool, bundle: dict[str, Any], found: dict[str, list[tuple[int, float]]]) -> str:
-    rows = [f"<th>image</th><th>label</th>{''.join(f'<th>{name}</th>' for name in found)}"]
+def _side(title: str, forgotten: bool, bundle: dict[str, Any], columns: dict[str, list[tuple[int, float]]]) -> str:
+    rows = [f"<th>image</th><th>label</th>{''.join(f'<th>{name}</th>' for name in columns)}"]
     for index, is_forgotten in enumerate(bundle["forgotten"]):
         if is_forgotten is forgotten:
             label = bundle["labels"][index]
             image = f'<td><img alt="" src="data:image/png;base64,{bundle["images"][index]}"></td>'
-            cells = (_cell(*predicted[index], label) for predicted in found.values())
+            cells = (_cell(*predicted[index], label) for predicted in columns.values())
             rows.append(f"{image}<td>{label}</td>{''.join(cells)}")
     return f"<div><h3>{title}</h3><table>{''.join(f'<tr>{row}</tr>' for row in rows)}</table></div>"
 
@@ -103,7 +106,7 @@ def _cell(prediction: int, confidence: float, label: int) -> str:
 
 
 def make_app(folders: list[Path]) -> gr.Blocks:
-    """The page, for bundles in these folders."""
+    """The page for the bundles in some folders."""
 
     def last(folder: str) -> int:
         return len(read_bundle(Path(folder))["points"]) - 1
@@ -112,12 +115,12 @@ def make_app(folders: list[Path]) -> gr.Blocks:
     with gr.Blocks(title="A model that forgets", analytics_enabled=False) as app:
         gr.Markdown(
             "# A model that forgets\nBold: predicted as labelled. Small: confidence in the label. The labels of the "
-            "forgotten examples are wrong, and the model had memorised them."
+            "forgotten examples are wrong; the original model has memorised them."
         )
         folder = gr.Dropdown([(path.name, str(path)) for path in folders], value=first, label="model")
         point = gr.Slider(0, last(first), value=last(first), step=1, label="point of the curve")
-        said, curve, sides = show(first, last(first))
-        outputs = [gr.Markdown(said), gr.HTML(curve), gr.HTML(sides)]
+        summary, curve, sides = show(first, last(first))
+        outputs = [gr.Markdown(summary), gr.HTML(curve), gr.HTML(sides)]
         point.change(show, [folder, point], outputs, api_name="show")
         moved = folder.change(lambda chosen: gr.Slider(maximum=last(chosen), value=last(chosen)), folder, point)
         moved.then(show, [folder, point], outputs)
@@ -126,7 +129,7 @@ def make_app(folders: list[Path]) -> gr.Blocks:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = BESIDE if BESIDE.is_dir() else Path("outputs/space")
+    default = BUNDLES if BUNDLES.is_dir() else Path("outputs/space")
     parser.add_argument("--bundles", type=Path, default=default, help="folder of the bundles")
     parser.add_argument("--port", type=int, default=7860, help="port to serve on")
     options = parser.parse_args()

@@ -1,3 +1,3 @@
-"""The finished run that reports are made of."""
+"""The finished run whose record, card and report are tested."""
 
 from finished_runs import finished_run, marked_splits  # noqa: F401

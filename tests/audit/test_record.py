@@ -1,27 +1,24 @@
-"""What a run says of itself is what it was."""
+"""`unlearning.json` agrees with the files and the forget set of its run, and holds nothing that is private."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import struct
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
-from finished_runs import FORGET, finished_run, marked_splits  # noqa: F401
-from helpers import Examples, build_predictor
-from safetensors.torch import load_file
-from torch import nn
+from finished_runs import FORGET
 
-from hf_invwnn import InvWNNUnlearner, LinearPredictor, UnlearningArguments
-from hf_invwnn.audit.private import private_hashes, save_private_artifacts
-from hf_invwnn.audit.record import read_record
-from hf_invwnn.methods import make_unlearner as make_method
-from hf_invwnn.trainer.record import describe_predictor
+from hf_invwnn.audit.private import private_hashes
+from hf_invwnn.audit.record import RECORD_KEYS, make_record, publishable, read_record, recorded_arguments, write_record
 
 
-def test_the_record_of_a_run_agrees_with_its_files_and_its_forget_set(finished_run: Path) -> None:  # noqa: F811
+EMPTY: dict[str, Any] = {name: {} for name in ("arguments", "forget", "counts", "stopping", "metrics", "cost")}
+
+
+def test_the_record_of_a_run_agrees_with_its_files_and_its_forget_set(finished_run: Path) -> None:
     record = read_record(finished_run)
     assert record["forget"]["count"] == len(FORGET)
     as_integers = b"".join(struct.pack("<q", row) for row in FORGET)
@@ -37,113 +34,84 @@ def test_the_record_of_a_run_agrees_with_its_files_and_its_forget_set(finished_r
     assert {"python", "torch", "transformers", "hf-invwnn"} <= set(record["versions"])
 
 
-def test_no_checkpoint_and_no_model_from_before_training_gets_a_record(
-    make_unlearner: Callable[..., InvWNNUnlearner], memorised_vit: nn.Module, noisy: Examples
-) -> None:
-    """It would say that the run has ended."""
-    unlearner = make_unlearner(memorised_vit, noisy, save_strategy="epoch")
-    folder = Path(str(unlearner.args.output_dir))
-    unlearner.save_model()
-    assert not (folder / "unlearning.json").exists()
-    with pytest.raises(ValueError, match="before `train` has finished"):
-        unlearner.save_record()
-    with pytest.raises(ValueError, match="Nothing is pushed before `train` has finished"):
-        unlearner.push_to_hub()
-    unlearner.train()
-    with pytest.raises(ValueError, match="`blocking` must stay True"):
-        unlearner.push_to_hub(blocking=False)
-    assert list(folder.glob("checkpoint-*")) and not list(folder.rglob("unlearning.json"))
-    unlearner.save_model()
-    record = read_record(folder)
-    assert record["stopping"] == {"rules": [], "reason": "all 2 rewinds are done", "oracle_used": False}
-    assert record["metrics"]["after"]["UA"] == unlearner.history[-1]["ua"]
-    assert record["metrics"]["oracle"] is None
+# ---- Writing ----
 
 
-def test_who_set_a_target_has_to_say_whether_an_oracle_gave_it(
-    make_unlearner: Callable[..., InvWNNUnlearner], memorised_vit: nn.Module, noisy: Examples
-) -> None:
-    """What was said stays said, also when the model is saved again."""
-    unlearner = make_unlearner(memorised_vit, noisy, target_ua=0.0)
-    unlearner.train()
-    unlearner.save_model()
-    folder = Path(str(unlearner.args.output_dir))
-    assert read_record(folder)["stopping"]["oracle_used"] is None
-    unlearner.save_record(oracle_used=True, license="mit")
-    unlearner.save_model()
-    found = read_record(folder)
-    assert found["stopping"]["oracle_used"] is True and found["model"]["license"] == "mit"
-    assert found["stopping"]["rules"] == ["target_ua = 0"]
-
-
-def test_a_baseline_is_recorded_under_its_own_name(memorised_vit: nn.Module, noisy: Examples, tmp_path: Path) -> None:
-    options = {"num_rewinds": 1, "num_snapshots": 2, "save_strategy": "no", "report_to": "none", "use_cpu": True}
-    args = UnlearningArguments(str(tmp_path), disable_tqdm=True, logging_strategy="no", **options)
-    unlearner = make_method("neg_grad", memorised_vit, args, noisy)
-    unlearner.train()
-    unlearner.save_model()
-    record = read_record(tmp_path)
-    assert (record["method"], record["predictor"]) == ("NegGrad", None)
-
-
-class OwnUnlearner(InvWNNUnlearner):
-    """A method that somebody derived."""
-
-
-def test_a_derived_method_goes_by_the_name_of_what_it_is_derived_from(
-    memorised_vit: nn.Module, noisy: Examples, held_out: Examples, tmp_path: Path
-) -> None:
-    """And accuracy on held-out examples is that on examples never seen, where there is no test set."""
-    options = {"num_rewinds": 1, "num_snapshots": 2, "save_strategy": "no", "report_to": "none", "use_cpu": True}
-    args = UnlearningArguments(str(tmp_path), disable_tqdm=True, logging_strategy="no", **options)
-    unlearner = OwnUnlearner(memorised_vit, args, noisy, held_out, predictor=LinearPredictor())
-    unlearner.train()
-    unlearner.save_model()
-    record = read_record(tmp_path)
-    assert record["method"] == "InvWNN"
-    for name, point in (("before", unlearner.history[0]), ("after", unlearner.history[-1])):
-        assert record["metrics"][name]["TA"] == 100 * point["eval_unseen_accuracy"]
-    assert record["counts"] == {"forget": 32, "unseen": 200}
-
-
-def test_a_predictor_is_named_by_its_weights(tmp_path: Path) -> None:
-    """The hash is of names and bytes in the order of the names, computed here from the saved file."""
-    first, same, other = build_predictor(seed=1), build_predictor(seed=1), build_predictor(seed=2)
-    described = describe_predictor(first)
-    assert described == describe_predictor(same) and described != describe_predictor(other)
-    first.save_pretrained(tmp_path)
-    digest = hashlib.sha256()
-    for name, value in sorted(load_file(tmp_path / "model.safetensors").items()):
-        digest.update(name.encode() + value.numpy().tobytes())
-    assert described is not None and described["sha256"] == digest.hexdigest()
-    scale = dict.fromkeys(("conv", "linear", "bias"), 0.5)
-    assert describe_predictor(LinearPredictor(0.5)) == {
-        "name": "LinearPredictor",
-        "config": {"scale": scale},
-        "sha256": None,
+def test_folders_and_accounts_are_not_recorded() -> None:
+    private = {"output_dir": "/home/ada", "hub_token": "hf_x", "run_name": "ada", "deepspeed": "/home/ada/zero.json"}
+    assert recorded_arguments({**private, "seed": 1, "optim": object()}) == {
+        "deepspeed": "zero.json",
+        "seed": 1,
+        "optim": "object",
     }
 
 
-def test_what_is_kept_again_takes_the_place_of_what_was_kept(tmp_path: Path) -> None:
-    save_private_artifacts(tmp_path, per_example={"row": [1, 2]})
-    salt, before = (tmp_path / "_private" / "salt").read_text(), private_hashes(tmp_path)
-    save_private_artifacts(tmp_path, per_example={"row": [3]})
-    after = private_hashes(tmp_path)
-    assert before.keys() == after.keys() and before["per_example.parquet"] != after["per_example.parquet"]
-    assert (tmp_path / "_private" / "salt").read_text() == salt, "else earlier reports could not be traced back"
-    assert len(bytes.fromhex(salt)) == 32
-    (tmp_path / "_private" / "hashes.json").write_text(json.dumps([]))
-    with pytest.raises(ValueError, match="must hold a JSON object"):
-        private_hashes(tmp_path)
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"metrics": {"later": {}}}, "`metrics` may have the keys original, unlearned, retrained, got later"),
+        ({"metrics": {"oracle": {}}}, "`metrics` may have the keys"),
+        ({"forget": {"indices": [1]}}, "`forget` may hold count, sha256, scenario, seed, got indices"),
+    ],
+)
+def test_a_key_that_a_record_does_not_have_is_refused(change: dict[str, Any], match: str) -> None:
+    with pytest.raises(ValueError, match=match):
+        make_record(method="InvWNN", files={}, **{**EMPTY, **change})
 
 
-def test_no_folder_of_the_machine_is_recorded(
-    make_unlearner: Callable[..., InvWNNUnlearner], memorised_vit: nn.Module, noisy: Examples, tmp_path: Path
+def test_only_known_keys_are_publishable_and_among_metrics_only_numbers(finished_run: Path) -> None:
+    record = read_record(finished_run)
+    private = {"indices": list(FORGET), "name": "ada"}
+    record = {**record, **private, "metrics": {**record["metrics"], "unlearned": {"UA": 1.0, **private}}}
+    record["forget"] = {**record["forget"], **private, "seed": 3}
+    published = publishable(record)
+    assert tuple(published) == RECORD_KEYS
+    assert published["metrics"]["unlearned"] == {"UA": 1.0}
+    assert "indices" not in published["forget"] and published["forget"]["seed"] is None
+
+
+# ---- Reading ----
+
+
+def test_a_record_is_read_as_it_was_written(tmp_path: Path) -> None:
+    record = make_record(method="InvWNN", files={}, **{**EMPTY, "metrics": {"unlearned": {"UA": 75.0}}})
+    write_record(record, tmp_path)
+    assert read_record(tmp_path) == json.loads(json.dumps(record))
+    assert record["metrics"] == {"original": None, "unlearned": {"UA": 75.0}, "retrained": None}
+    assert [path.name for path in tmp_path.iterdir()] == ["unlearning.json"]
+
+
+def test_a_record_of_version_1_is_refused_with_the_version_that_can_read_it(
+    finished_run: Path, tmp_path: Path
 ) -> None:
-    """Neither where the run was, nor where its trajectory lay."""
-    unlearner = make_unlearner(
-        memorised_vit, noisy, trajectory_storage="disk", trajectory_folder=str(tmp_path / "elsewhere")
-    )
-    unlearner.train()
-    unlearner.save_model()
-    assert str(tmp_path) not in (tmp_path / "out" / "unlearning.json").read_text()
+    """Version 1 has other names for the models and the rounds, so it cannot be read as if it were version 2."""
+    record = read_record(finished_run)
+    original, unlearned, retrained = (record["metrics"][name] for name in ("original", "unlearned", "retrained"))
+    metrics = {"before": original, "after": unlearned, "oracle": retrained}
+    cost = {**record["cost"], "rewinds": record["cost"]["rounds"]}
+    old = {**record, "format_version": 1, "versions": {"hf-invwnn": "0.1.0"}, "metrics": metrics, "cost": cost}
+    (tmp_path / "unlearning.json").write_text(json.dumps(old))
+    message = r"unlearning.json` has format_version 1, this version of hf-invwnn reads 2; .* wrote it \(0.1.0\)"
+    with pytest.raises(ValueError, match=message):
+        read_record(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("text", "match"),
+    [
+        ("{", "unlearning.json` cannot be read as JSON"),
+        ("[]", "must hold a JSON object, got `list`"),
+        ("{}", "has format_version None"),
+        ('{"format_version": "2"}', "has format_version '2'"),
+        ('{"format_version": 2}', "lacks method, arguments, .*; it was truncated or edited"),
+    ],
+)
+def test_a_damaged_record_is_refused(text: str, match: str, tmp_path: Path) -> None:
+    (tmp_path / "unlearning.json").write_text(text)
+    with pytest.raises(ValueError, match=match):
+        read_record(tmp_path)
+
+
+def test_a_folder_without_a_record_is_not_a_finished_run(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"is not a finished run: it has no unlearning.json"):
+        read_record(tmp_path)

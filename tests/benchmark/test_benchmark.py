@@ -1,4 +1,4 @@
-"""A comparison is fair, goes on where it stopped, and says so where a method did not get there."""
+"""Comparisons treat all methods alike, resume where they stopped, and mark methods that did not reach the target."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from hf_invwnn.benchmark.settings import own_parameters
 from hf_invwnn.benchmark.starting_point import prepare_start
 from hf_invwnn.benchmark.tables import comparison_table, cost_table, curve_table, plot_comparison, verdicts
 from hf_invwnn.cli.main import main
-from hf_invwnn.image_classification import evaluate_model
+from hf_invwnn.image_classification import digit_images, evaluate_model
 
 
 VIT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -48,12 +48,12 @@ def config(tmp_path: Path, **changes: Any) -> Path:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
-    """A whole comparison of three methods, one of which hardly moves."""
+    """A complete comparison of three methods, one of which hardly changes the model."""
     folder = tmp_path_factory.mktemp("comparison")
     return folder, compare(read_settings(config(folder)))
 
 
-def test_every_method_is_tried_and_judged_with_every_seed(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_every_method_is_tried_and_evaluated_with_every_seed(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, results = finished
     assert results == json.loads((folder / "out" / "results.json").read_text())
     assert {name: method["tried"] for name, method in results["methods"].items()} == {
@@ -69,25 +69,25 @@ def test_every_method_is_tried_and_judged_with_every_seed(finished: tuple[Path, 
             assert max(point["step"] for point in run["history"]) <= 56
     for references in results["references"].values():
         assert references["retrained"]["cost"]["memory"] is None or references["retrained"]["cost"]["memory"] >= 0
-        assert references["pretrained"]["UA"] < 10 < references["retrained"]["UA"]
+        assert references["original"]["UA"] < 10 < references["retrained"]["UA"]
         assert references["retrained"]["cost"]["steps"] == 250
 
 
-def test_the_model_of_the_first_seed_is_kept_as_it_was_judged(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_the_saved_model_of_the_first_seed_has_the_reported_metrics(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, results = finished
     start = prepare_start(read_settings(config(folder)), 0)
     assert sorted(path.name for path in (folder / "out" / "unlearned").iterdir()) == ["invwnn", "random_label"]
     for name in ("invwnn", "random_label"):
         model = AutoModelForImageClassification.from_pretrained(folder / "out" / "unlearned" / name)
-        judged = results["methods"][name]["seeds"]["0"]["metrics"]
-        found = evaluate_model(model, start.tensors(("forget", "retain", "test")))
-        assert {key: found[key] for key in ("UA", "RA", "TA")} == pytest.approx(
-            {key: judged[key] for key in ("UA", "RA", "TA")}
+        reported = results["methods"][name]["seeds"]["0"]["metrics"]
+        metrics = evaluate_model(model, start.datasets(("forget", "retain", "test")))
+        assert {key: metrics[key] for key in ("UA", "RA", "TA")} == pytest.approx(
+            {key: reported[key] for key in ("UA", "RA", "TA")}
         )
 
 
-def test_snapshots_may_be_nearer_than_an_epoch(tmp_path: Path, finished: tuple[Path, dict[str, Any]]) -> None:
-    """D_f has 48 examples in batches of 12: an epoch is 4 steps, and a turn of 14 intervals of 2 steps takes 28."""
+def test_snapshots_may_be_closer_than_an_epoch(tmp_path: Path, finished: tuple[Path, dict[str, Any]]) -> None:
+    """D_f has 48 examples in batches of 12: an epoch is 4 steps, and a round of 14 intervals of 2 steps takes 28."""
     folder, _ = finished
     shutil.copytree(folder / "out" / "starts", tmp_path / "out" / "starts")
     changes = {
@@ -101,7 +101,7 @@ def test_snapshots_may_be_nearer_than_an_epoch(tmp_path: Path, finished: tuple[P
     assert steps == [0, 28, 56]
 
 
-def test_no_method_is_given_a_number_it_did_not_reach(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_a_method_that_did_not_reach_the_target_has_no_numbers(finished: tuple[Path, dict[str, Any]]) -> None:
     _, results = finished
     assert all(run["metrics"] is None for run in results["methods"]["neg_grad"]["seeds"].values())
     for text in (comparison_table(results), curve_table(results), cost_table(results), verdicts(results)):
@@ -110,37 +110,64 @@ def test_no_method_is_given_a_number_it_did_not_reach(finished: tuple[Path, dict
         assert not any(character.isdigit() for character in row.replace("| 1 |", ""))
 
 
-def test_it_goes_on_where_it_stopped(finished: tuple[Path, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_comparison_runs_only_what_is_missing(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, results = finished
     files = {path: path.stat().st_mtime_ns for path in (folder / "out" / "runs").rglob("*.json")}
-    lost = sorted(files)[0]
-    lost.unlink()
+    missing = sorted(files)[0]
+    missing.unlink()
     again = compare(read_settings(config(folder)))
     changed = [path for path, when in files.items() if path.stat().st_mtime_ns != when]
-    assert changed == [lost]
+    assert changed == [missing]
     assert again["methods"]["invwnn"]["setting"] == results["methods"]["invwnn"]["setting"]
 
 
-def test_two_workers_find_what_one_finds(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
+def test_two_workers_give_the_results_of_one(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     folder, results = finished
     shutil.copytree(folder / "out" / "starts", tmp_path / "out" / "starts")
     changes = {"methods": {"random_label": CONFIG["methods"]["random_label"]}, "seeds": [0]}
     two = compare(read_settings(config(tmp_path, **changes)), workers=2)
-    expected, found = (r["methods"]["random_label"]["seeds"]["0"] for r in (results, two))
-    assert found["metrics"] == pytest.approx(expected["metrics"], abs=1e-6)
-    assert [point["ua"] for point in found["history"]] == [point["ua"] for point in expected["history"]]
+    expected, run = (r["methods"]["random_label"]["seeds"]["0"] for r in (results, two))
+    assert run["metrics"] == pytest.approx(expected["metrics"], abs=1e-6)
+    assert [point["ua"] for point in run["history"]] == [point["ua"] for point in expected["history"]]
 
 
-def test_the_oracle_and_the_start_are_judged_as_anybody_would(finished: tuple[Path, dict[str, Any]]) -> None:
+def test_references_are_the_metrics_of_the_saved_models(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, results = finished
     settings = read_settings(config(folder))
     start = prepare_start(settings, 1)
-    tensors = start.tensors(("forget", "retain", "test"))
-    for name in ("pretrained", "retrained"):
+    datasets = start.datasets(("forget", "retain", "test"))
+    for name in ("original", "retrained"):
         model = AutoModelForImageClassification.from_pretrained(start.folder / name)
-        expected = evaluate_model(model, tensors)
-        found = results["references"]["1"][name]
-        assert {key: found[key] for key in expected} == pytest.approx(expected)
+        expected = evaluate_model(model, datasets)
+        reference = results["references"]["1"][name]
+        assert {key: reference[key] for key in expected} == pytest.approx(expected)
+
+
+def write_parquet(folder: Path, column: str) -> None:
+    """The digits as a local data set whose images are in `column`."""
+    folder.mkdir()
+    for split, images in zip(("train", "test"), digit_images(), strict=True):
+        images.rename_column("image", column).to_parquet(folder / f"{split}.parquet")
+
+
+def test_a_local_folder_takes_the_place_of_the_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The file names a Hub id and its columns; the images of the folder are in a column of another name."""
+    write_parquet(tmp_path / "local", "picture")
+    changes = {
+        "data": {**CONFIG["data"], "dataset": "somebody/digits", "image_column": "img"},
+        "scenario": {"scenario": "badnets", "scenario_settings": {"target": 0, "fraction": 0.2}},
+        "training": {**CONFIG["training"], "num_train_epochs": 20},
+        "methods": {"random_label": {"learning_rate": [3e-3]}},
+        "seeds": [0],
+    }
+    words = ["--config", str(config(tmp_path, **changes)), "--dataset", str(tmp_path / "local")]
+    assert main(["compare", *words]) == 0
+    assert "Random Label" in capsys.readouterr().out
+    results = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert results["dataset"] == str(tmp_path / "local")
+    assert "attack_success" in results["references"]["0"]["original"]
+    (start,) = (tmp_path / "out" / "starts").iterdir()
+    assert json.loads((start / "made_from.json").read_text())["data"]["image_column"] == "img"
 
 
 def test_the_picture_is_drawn(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
@@ -148,11 +175,11 @@ def test_the_picture_is_drawn(finished: tuple[Path, dict[str, Any]], tmp_path: P
     assert (tmp_path / "curves.png").stat().st_size > 10_000
 
 
-def test_a_win_is_a_difference_that_students_t_tells_from_none() -> None:
-    """The last is 2.05 standard errors away, which with three seeds tells nothing."""
+def test_a_win_is_a_difference_whose_interval_excludes_zero() -> None:
+    """The last difference is 2.05 standard errors, which is not significant with three seeds."""
 
     def method(title: str, values: list[float]) -> dict[str, Any]:
-        seeds = {str(seed): {"judged": {"TA": value}} for seed, value in enumerate(values)}
+        seeds = {str(seed): {"metrics": {"TA": value}} for seed, value in enumerate(values)}
         return {"title": title, "seeds": seeds}
 
     results = {
@@ -165,20 +192,20 @@ def test_a_win_is_a_difference_that_students_t_tells_from_none() -> None:
         }
     }
     lines = verdicts(results).splitlines()[2:]
-    assert [line.split("|")[3].strip() for line in lines] == ["wins", "ties", "loses", "ties"]
+    assert [line.split("|")[2].strip() for line in lines] == ["wins", "ties", "loses", "ties"]
     assert "+1.83 ± 0.29" in lines[0]
 
 
-def test_overfitting_has_no_oracle_and_no_method_that_needs_one(tmp_path: Path) -> None:
+def test_overfitting_has_no_retrained_model_and_no_method_that_needs_retained_examples(tmp_path: Path) -> None:
     changes = {"scenario": {"scenario": "overfitting", "scenario_settings": {"fraction": 0.2}}, "seeds": [0]}
     only = {"methods": {"random_label": {"learning_rate": [3e-3]}}}
     results = compare(read_settings(config(tmp_path, **changes, **only)))
-    assert list(results["references"]["0"]) == ["pretrained"]
-    judged = results["methods"]["random_label"]["seeds"]["0"]["metrics"]
-    assert {"UA", "TA"} == judged.keys()
+    assert list(results["references"]["0"]) == ["original"]
+    metrics = results["methods"]["random_label"]["seeds"]["0"]["metrics"]
+    assert {"UA", "TA"} == metrics.keys()
     assert "RA" not in comparison_table(results)
     needy = {"methods": {"fine_tuning": {"learning_rate": [1e-3]}}}
-    with pytest.raises(ValueError, match="fine_tuning learn from retained examples"):
+    with pytest.raises(ValueError, match="fine_tuning train on retained examples"):
         compare(read_settings(config(tmp_path, **changes, **needy)))
     with pytest.raises(ValueError, match="`target_ua` must be a number: in overfitting"):
         read_settings(config(tmp_path, **changes, target_ua="oracle"))
@@ -201,16 +228,17 @@ def test_overfitting_has_no_oracle_and_no_method_that_needs_one(tmp_path: Path) 
         ({"levels": [0]}, "`levels` are in percent"),
         ({"budget_steps": 0}, "`budget_steps` must be at least 1"),
         ({"data": {"datset": "digits"}}, r"`data` has unknown keys \['datset'\]"),
+        ({"data": "digits"}, "`data` must hold `name: value` lines, got 'digits'"),
         ({"sedes": [1]}, r"unknown keys \['sedes'\]"),
     ],
 )
-def test_a_setting_that_cannot_work(tmp_path: Path, changes: dict[str, Any], match: str) -> None:
+def test_invalid_settings_are_refused(tmp_path: Path, changes: dict[str, Any], match: str) -> None:
     with pytest.raises(ValueError, match=match):
         read_settings(config(tmp_path, **changes))
     assert not (tmp_path / "out").exists()
 
 
-def test_the_command_line_says_what_is_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_reports_a_missing_or_incomplete_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["compare", "--config", str(tmp_path / "none.yaml")]) == 2
     assert "there is no file" in capsys.readouterr().err
     path = config(tmp_path)
@@ -220,7 +248,7 @@ def test_the_command_line_says_what_is_wrong(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_a_starting_point_of_other_settings_is_refused(tmp_path: Path) -> None:
-    """Only an edited or copied folder can have the name of one thing and the content of another."""
+    """The name of the folder is a hash of the settings, so only an edited or copied folder can be wrong."""
     settings = read_settings(config(tmp_path))
     folder = Path(settings.output_dir) / "starts" / settings.start_hash(0)
     folder.mkdir(parents=True)
@@ -229,7 +257,7 @@ def test_a_starting_point_of_other_settings_is_refused(tmp_path: Path) -> None:
         prepare_start(settings, 0)
 
 
-def test_what_changes_a_run_changes_its_name(tmp_path: Path) -> None:
+def test_settings_that_change_a_run_change_its_name(tmp_path: Path) -> None:
     settings = read_settings(config(tmp_path))
     names = {settings.run_hash("neg_grad", {"learning_rate": rate}, seed) for rate in (1e-3, 1e-4) for seed in (0, 1)}
     other = read_settings(config(tmp_path, budget_steps=100))
@@ -238,7 +266,7 @@ def test_what_changes_a_run_changes_its_name(tmp_path: Path) -> None:
     assert settings.start_hash(0) == other.start_hash(0) != settings.start_hash(1)
 
 
-def test_a_sweep_knows_the_parameters_of_its_method() -> None:
+def test_own_parameters_of_methods() -> None:
     assert own_parameters("salun") == {"mask_share"}
     assert own_parameters("boundary_shrink") == {"step", "pixel_mean", "pixel_std"}
     assert own_parameters("invwnn") == {"predictor"}

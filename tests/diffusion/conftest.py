@@ -1,4 +1,4 @@
-"""Tiny UNets with random weights, pipelines of them, digits to forget and a judge with random weights."""
+"""Tiny UNets with random weights, pipelines of them, digits to forget and a classifier with random weights."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from helpers import Examples
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
 from hf_invwnn import LinearPredictor, UnlearningArguments
-from hf_invwnn.diffusion import DiffusionImages, ImageClassifier, InvWNNDiffusionUnlearner
+from hf_invwnn.diffusion import DiffusionImages, ImageClassifier, diffusion_unlearner
 
 
 @pytest.fixture
@@ -52,16 +52,12 @@ def images(digits: Examples) -> DiffusionImages:
 @pytest.fixture
 def make_diffusion_unlearner(tmp_path: Path) -> Callable[..., Any]:
     """
-    `make(pipeline, forget_dataset, kind=InvWNNDiffusionUnlearner, **options)`: the task vector, K = 3, two rewinds,
-    unless options say otherwise. Fields of `UnlearningArguments` are told apart by their names.
+    `make(pipeline, forget_dataset, method="invwnn", **options)`: a linear predictor, K = 3 and two rounds by default.
+    Options that are fields of `UnlearningArguments` go there, all others to `diffusion_unlearner`.
     """
 
     def make(
-        pipeline: Any,
-        forget_dataset: Any,
-        kind: type = InvWNNDiffusionUnlearner,
-        eval_dataset: Any = None,
-        **options: Any,
+        pipeline: Any, forget_dataset: Any, method: str = "invwnn", eval_dataset: Any = None, **options: Any
     ) -> Any:
         defaults = {
             "output_dir": str(tmp_path / "out"),
@@ -76,12 +72,12 @@ def make_diffusion_unlearner(tmp_path: Path) -> Callable[..., Any]:
             "report_to": "none",
             "use_cpu": True,
         }
-        known = UnlearningArguments.__dataclass_fields__
-        own = {name: value for name, value in options.items() if name not in known}
-        if kind is InvWNNDiffusionUnlearner:
-            own.setdefault("predictor", LinearPredictor())
-        args = UnlearningArguments(**{**defaults, **{n: v for n, v in options.items() if n in known}})
-        return kind(pipeline, args, forget_dataset, eval_dataset, **own)
+        fields = UnlearningArguments.__dataclass_fields__
+        kwargs = {name: value for name, value in options.items() if name not in fields}
+        if method == "invwnn":
+            kwargs.setdefault("predictor", LinearPredictor())
+        args = UnlearningArguments(**{**defaults, **{n: v for n, v in options.items() if n in fields}})
+        return diffusion_unlearner(pipeline, args, forget_dataset, eval_dataset, method=method, **kwargs)
 
     return make
 

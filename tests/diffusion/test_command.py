@@ -1,4 +1,4 @@
-"""`hf-invwnn unlearn-diffusion`, from the words of the command to the saved pipeline."""
+"""`hf-invwnn unlearn-diffusion`, from the command line to the saved pipeline."""
 
 from __future__ import annotations
 
@@ -14,54 +14,56 @@ from hf_invwnn.diffusion import load_pipeline, save_pipeline
 
 
 @pytest.fixture
-def given(pipeline: DDPMPipeline, tmp_path: Path) -> Path:
-    save_pipeline(pipeline, tmp_path / "given")
-    return tmp_path / "given"
+def original(pipeline: DDPMPipeline, tmp_path: Path) -> Path:
+    save_pipeline(pipeline, tmp_path / "original")
+    return tmp_path / "original"
 
 
 @pytest.fixture
-def words(given: Path, classifier_folder: Path, tmp_path: Path) -> list[str]:
+def words(original: Path, classifier_folder: Path, tmp_path: Path) -> list[str]:
     judge = ["--classifier", str(classifier_folder), "--num_images", "12", "--kid_subset_size", "10"]
     pace = ["--num_rewinds", "1", "--num_inference_steps", "2", "--max_forget_ratio", "0"]
-    folders = ["--pipeline", str(given), "--output_dir", str(tmp_path / "out")]
-    return ["unlearn-diffusion", *folders, "--dataset", "digits", "--class", "4", *judge, *pace]
+    folders = ["--pipeline", str(original), "--output_dir", str(tmp_path / "out")]
+    return ["unlearn-diffusion", *folders, "--dataset", "digits", "--forget-class", "4", *judge, *pace]
 
 
 def test_a_class_is_forgotten_and_the_pipeline_saved(
-    words: list[str], given: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    words: list[str], original: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(words) == 0
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert results["history"][0]["eval_forget_ratio"] == results["before"]["forget_ratio"]
+    assert results["history"][0]["eval_forget_ratio"] == results["original"]["forget_ratio"]
     assert "penultimate layer" in results["features"]
-    shown = capsys.readouterr().out
-    assert f"after ({results['features']})" in shown
-    assert results["stopped"] in shown
+    output = capsys.readouterr().out
+    assert f"after ({results['features']})" in output
+    assert results["stopped"] in output
     load_pipeline(tmp_path / "out")
-    load_pipeline(given)
+    load_pipeline(original)
 
 
-def test_without_a_judge_all_rewinds_are_done(given: Path, tmp_path: Path) -> None:
-    folders = ["--pipeline", str(given), "--output_dir", str(tmp_path / "out")]
-    assert main(["unlearn-diffusion", *folders, "--dataset", "digits", "--class", "4", "--num_rewinds", "1"]) == 0
+def test_without_a_classifier_all_rounds_are_done(original: Path, tmp_path: Path) -> None:
+    folders = ["--pipeline", str(original), "--output_dir", str(tmp_path / "out")]
+    assert (
+        main(["unlearn-diffusion", *folders, "--dataset", "digits", "--forget-class", "4", "--num_rewinds", "1"]) == 0
+    )
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert results["stopped"] == "all 1 rewinds are done"
-    before, after = (copied(load_pipeline(folder).pipeline.unet) for folder in (given, tmp_path / "out"))
+    assert results["stopped"] == "all 1 rounds are done"
+    before, after = (copied(load_pipeline(folder).pipeline.unet) for folder in (original, tmp_path / "out"))
     assert differing(after, before) == list(before)
 
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--class", "12"], "none of the images are of that class"),
-        (["--class", "four"], "'four' is no class of"),
+        (["--forget-class", "12"], "none of the images are in that class"),
+        (["--forget-class", "four"], "'four' is no class of"),
         (["--method", "random_label"], "`method` must be one of invwnn, task_vector, neg_grad"),
         (["--num_images", "9"], "`noise` has 9 images, fewer than the 10 of a subset of KID"),
         (["--pipeline", "./nowhere"], "there is no folder './nowhere'"),
         (["--dataset", "./nowhere"], "there is no folder './nowhere'"),
     ],
 )
-def test_bad_words_end_it_before_any_work(
+def test_bad_arguments_are_refused_before_any_work(
     flags: list[str], message: str, words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*words, *flags]) == EXIT_BAD_INPUT

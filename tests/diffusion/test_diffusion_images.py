@@ -1,4 +1,4 @@
-"""Images of a data set arrive as tensors in [-1, 1], and what a UNet cannot learn from is refused by name."""
+"""Images of a data set become tensors in [-1, 1], and data sets that do not fit the UNet are refused by name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_black_is_minus_one_and_white_is_one() -> None:
     assert images.pixel_values.sum() == 1 - 63
 
 
-def test_every_grey_level_survives_the_way_there_and_back() -> None:
+def test_every_grey_level_survives_the_round_trip() -> None:
     array = np.arange(256, dtype=np.uint8).reshape(16, 16)
     colours = np.stack([array, array.T, 255 - array], axis=-1)
     for original in (array, colours):
@@ -43,7 +43,7 @@ def test_labels_become_class_labels_and_images_are_resized_only_when_asked() -> 
     assert torch.equal(images.select([2]).pixel_values[0], images[2]["pixel_values"])
 
 
-def test_what_is_no_set_of_images_of_one_shape_is_refused() -> None:
+def test_a_data_set_without_images_of_one_shape_is_refused() -> None:
     small, large = np.zeros((8, 8), dtype=np.uint8), np.zeros((9, 8), dtype=np.uint8)
     with pytest.raises(ValueError, match="different height, width or channels"):
         DiffusionImages.from_dataset(dataset_of(small, large))
@@ -51,7 +51,7 @@ def test_what_is_no_set_of_images_of_one_shape_is_refused() -> None:
         DiffusionImages.from_dataset(dataset_of(small), "picture")
     with pytest.raises(ValueError, match="`dataset` is empty"):
         DiffusionImages.from_dataset(dataset_of(small).select([]))
-    with pytest.raises(ValueError, match=r"`class_labels` must be as many as `pixel_values` \(2\), got 3"):
+    with pytest.raises(ValueError, match=r"`class_labels` must be as long as `pixel_values` \(2\), got 3"):
         DiffusionImages(torch.zeros(2, 1, 8, 8), class_labels=torch.zeros(3))
 
 
@@ -60,7 +60,7 @@ def test_what_is_no_set_of_images_of_one_shape_is_refused() -> None:
     [
         ({"pixel_values": torch.zeros(1, 9, 8)}, "9 x 8 pixels and 1 channel, but the UNet takes 8 x 8"),
         ({"pixel_values": torch.zeros(3, 8, 8)}, "3 channels, but the UNet takes 8 x 8 pixels and 1 channel;"),
-        ({"image": torch.zeros(1, 8, 8)}, "must give dictionaries with `pixel_values`"),
+        ({"image": torch.zeros(1, 8, 8)}, "must return dictionaries with `pixel_values`"),
         ({"pixel_values": torch.zeros(1, 8, 8), "class_labels": torch.tensor(0)}, "not class-conditional"),
     ],
 )
@@ -71,7 +71,7 @@ def test_examples_that_do_not_fit_the_unet_are_refused(
         check_images("forget_dataset", [example], make_unet())
 
 
-def test_class_labels_must_be_there_and_known(make_unet: Callable[..., UNet2DModel]) -> None:
+def test_class_labels_must_be_present_and_known(make_unet: Callable[..., UNet2DModel]) -> None:
     unet, pixels = make_unet(num_class_embeds=3), torch.zeros(2, 1, 8, 8)
     check_images("x", DiffusionImages(pixels, class_labels=torch.tensor([0, 2])), unet)
     with pytest.raises(ValueError, match="has no `class_labels`"):

@@ -1,4 +1,4 @@
-"""A pipeline forgets as any model does: by its own loss, with its moving average, stopped, saved and resumed."""
+"""Unlearning of diffusion pipelines: their loss, their moving average, stopping, saving, resuming and bad input."""
 
 from __future__ import annotations
 
@@ -12,16 +12,33 @@ from datasets import Dataset, Features, Image, Value
 from diffusers import DDIMPipeline, DDPMPipeline, DDPMScheduler, IPNDMScheduler
 from helpers import RaiseAt, align, build_predictor, copied, differing, unchanged, without_seconds
 
+from hf_invwnn import InvWNNUnlearner, LinearPredictor, UnlearningArguments
 from hf_invwnn.cli.push import collect_contents
-from hf_invwnn.diffusion import DIFFUSION_METHODS, DiffusionImages, FixedNoise, ForgetRatioJudge, ForgetRatioTarget, ImageClassifier, InvWNNDiffusionUnlearner, NegGradDiffusionUnlearner, TaskVectorDiffusionUnlearner, fixed_noise, generate_images, load_pipeline, noise_prediction_loss
+from hf_invwnn.diffusion import (
+    DiffusionImages,
+    FixedNoise,
+    ForgetRatioJudge,
+    ForgetRatioTarget,
+    ImageClassifier,
+    NoisePredictionModel,
+    diffusion_methods,
+    diffusion_unlearner,
+    fixed_noise,
+    generate_images,
+    load_pipeline,
+    noise_prediction_loss,
+    save_pipeline,
+)
 from hf_invwnn.errors import NonFiniteImagesError
+from hf_invwnn.methods import NegGradUnlearner, RandomLabelUnlearner
+from hf_invwnn.trainer import Unlearner
 
 
 Make = Callable[..., Any]
 
 
 def loss_on(unet: Any, dataset: Any) -> torch.Tensor:
-    """Of all examples of a `FixedNoise` at once."""
+    """The loss of all examples of a `FixedNoise` as one batch."""
     batch = [dataset[index] for index in range(len(dataset))]
     clean, noise, timesteps = (
         torch.stack([e[name] for e in batch]) for name in ("pixel_values", "noise", "timesteps")
@@ -30,7 +47,7 @@ def loss_on(unet: Any, dataset: Any) -> torch.Tensor:
 
 
 class FallingJudge(ForgetRatioJudge):
-    """Ratios that a test hands out, one for each look; `None` is a model that generates NaN."""
+    """Returns the ratios of a test, one for each call; `None` stands for a model that generates NaN."""
 
     def __init__(self, *ratios: float | None) -> None:
         self.ratios = list(ratios)
@@ -74,7 +91,7 @@ def test_one_rewind_of_the_task_vector_is_the_step_written_out(
     make_diffusion_unlearner(
         pipeline,
         fixed,
-        kind=TaskVectorDiffusionUnlearner,
+        method="task_vector",
         num_snapshots=2,
         num_rewinds=1,
         residual_scale=0.5,
@@ -97,7 +114,7 @@ def test_a_step_of_neg_grad_goes_up_the_loss(
     unlearner = make_diffusion_unlearner(
         pipeline,
         fixed,
-        kind=NegGradDiffusionUnlearner,
+        method="neg_grad",
         num_snapshots=2,
         num_rewinds=1,
         per_device_train_batch_size=32,
@@ -110,11 +127,11 @@ def test_a_step_of_neg_grad_goes_up_the_loss(
     assert unlearner.history[1]["eval_forget_loss"] > unlearner.history[0]["eval_forget_loss"]
 
 
-@pytest.mark.parametrize("method", DIFFUSION_METHODS)
+@pytest.mark.parametrize("method", diffusion_methods())
 def test_every_method_raises_the_loss_of_what_it_forgets(
     method: str, pipeline: DDPMPipeline, images: DiffusionImages, make_diffusion_unlearner: Make
 ) -> None:
-    unlearner = make_diffusion_unlearner(pipeline, images, kind=DIFFUSION_METHODS[method], learning_rate=3e-3)
+    unlearner = make_diffusion_unlearner(pipeline, images, method, learning_rate=3e-3)
     unlearner.train()
     losses = [point["eval_forget_loss"] for point in unlearner.history]
     assert losses == sorted(losses)
@@ -122,10 +139,107 @@ def test_every_method_raises_the_loss_of_what_it_forgets(
     assert not pipeline.unet.training
 
 
-# ---- What it takes ----
+# ---- Without `diffusion_unlearner` ----
 
 
-def test_a_data_set_of_images_will_do(pipeline: DDPMPipeline, make_diffusion_unlearner: Make, digits: Any) -> None:
+@pytest.mark.parametrize(
+    ("method", "kind", "kwargs"),
+    [("invwnn", InvWNNUnlearner, {"predictor": LinearPredictor()}), ("neg_grad", NegGradUnlearner, {})],
+)
+def test_an_unlearner_on_a_noise_prediction_model_gives_the_same_weights(
+    method: str,
+    kind: type[Unlearner],
+    kwargs: dict[str, Any],
+    make_unet: Make,
+    images: DiffusionImages,
+    make_diffusion_unlearner: Make,
+) -> None:
+    def pipeline() -> DDPMPipeline:
+        return DDPMPipeline(make_unet(), DDPMScheduler(num_train_timesteps=100))
+
+    rules = [ForgetRatioTarget(1.0)]
+    judge, same_judge = FallingJudge(10.0, 9.0, 8.0), FallingJudge(10.0, 9.0, 8.0)
+    through = make_diffusion_unlearner(pipeline(), images, method, judge=judge, stopping_rules=rules, **kwargs)
+    through.train()
+    model = NoisePredictionModel(pipeline())
+    evaluators = [same_judge.evaluate]
+    plain = kind(model, through.args, images, stopping_rules=rules, evaluators=evaluators, **kwargs)
+    plain.train()
+    for unlearner in (through, plain):
+        assert [point["eval_forget_ratio"] for point in unlearner.history] == [10.0, 9.0, 8.0]
+    assert differing(copied(model), copied(through.model)) == []
+    assert differing(copied(model.unet), copied(make_unet())) == list(copied(make_unet()))
+
+
+def test_a_method_that_needs_labels_is_refused_by_name(
+    pipeline: DDPMPipeline, images: DiffusionImages, make_diffusion_unlearner: Make, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r"must be one of invwnn, task_vector, neg_grad.*, got 'random_label'"):
+        make_diffusion_unlearner(pipeline, images, "random_label")
+    args = UnlearningArguments(output_dir=str(tmp_path / "out"), report_to="none")
+    with pytest.raises(ValueError, match="`model`: Random Label needs class labels"):
+        RandomLabelUnlearner(NoisePredictionModel(pipeline), args, images)
+
+
+# ---- As a model of the Trainer ----
+
+
+@pytest.mark.parametrize("method", ["invwnn", "neg_grad"])
+def test_accumulated_batches_give_the_step_of_one_large_batch(
+    method: str, make_unet: Make, images: DiffusionImages, make_diffusion_unlearner: Make
+) -> None:
+    fixed, start, steps = FixedNoise(images.select(range(8)), 100), copied(make_unet()), []
+    for batch, accumulated in ((8, 1), (1, 8)):
+        pipeline = DDPMPipeline(make_unet(), DDPMScheduler(num_train_timesteps=100))
+        make_diffusion_unlearner(
+            pipeline,
+            fixed,
+            method,
+            num_rewinds=1,
+            num_snapshots=2,
+            optim="sgd",
+            learning_rate=0.1,
+            max_grad_norm=0.0,
+            per_device_train_batch_size=batch,
+            gradient_accumulation_steps=accumulated,
+        ).train()
+        steps.append({name: value - start[name] for name, value in copied(pipeline.unet).items()})
+    for name, step in steps[0].items():
+        assert step.abs().max() > 0
+        torch.testing.assert_close(step, steps[1][name], rtol=1e-3, atol=1e-6)
+
+
+def test_class_labels_are_an_input_and_an_evaluation_returns_a_loss_only(
+    make_unet: Make, images: DiffusionImages, make_diffusion_unlearner: Make
+) -> None:
+    """Columns that the UNet does not take are removed, here of a `datasets.Dataset` of tensors."""
+    pipeline = DDPMPipeline(make_unet(num_class_embeds=5), DDPMScheduler(num_train_timesteps=100))
+    columns = {"pixel_values": images.pixel_values[:8].tolist(), "class_labels": [4] * 8, "source": ["scan"] * 8}
+    dataset = Dataset.from_dict(columns).with_format("torch")
+    unlearner = make_diffusion_unlearner(pipeline, dataset, per_device_train_batch_size=8, num_rewinds=1)
+    assert unlearner.label_names == []
+    output = unlearner.predict(FixedNoise(dataset, 100))
+    assert output.metrics["test_loss"] == unlearner.measure()["eval_forget_loss"]
+    assert (output.predictions, output.label_ids) == ((), ())
+    unlearner.train()
+    assert unlearner.history[-1]["eval_forget_loss"] > unlearner.history[0]["eval_forget_loss"]
+
+
+def test_only_parameters_that_match_the_pattern_move(
+    pipeline: DDPMPipeline, images: DiffusionImages, make_diffusion_unlearner: Make
+) -> None:
+    before = copied(pipeline.unet)
+    make_diffusion_unlearner(pipeline, images, tracked_parameters="up_blocks").train()
+    moved = differing(copied(pipeline.unet), before)
+    assert moved == [name for name in before if "up_blocks" in name]
+
+
+# ---- Data sets and pipelines ----
+
+
+def test_a_data_set_of_images_is_converted(
+    pipeline: DDPMPipeline, make_diffusion_unlearner: Make, digits: Any
+) -> None:
     arrays = ((digits.columns["pixel_values"][:20, 0] + 1) * 127.5).to(torch.uint8).numpy()
     features = Features({"picture": Image(), "label": Value("int64")})
     dataset = Dataset.from_dict({"picture": list(arrays), "label": [4] * 20}, features=features)
@@ -138,7 +252,7 @@ def test_a_data_set_of_images_will_do(pipeline: DDPMPipeline, make_diffusion_unl
     torch.testing.assert_close(unlearner.train_dataset.pixel_values, expected)
 
 
-def test_a_class_conditional_unet_is_told_the_classes(
+def test_a_class_conditional_unet_gets_the_class_labels(
     make_unet: Make, make_diffusion_unlearner: Make, images: DiffusionImages
 ) -> None:
     pipeline = DDPMPipeline(make_unet(num_class_embeds=5), DDPMScheduler(num_train_timesteps=100))
@@ -150,41 +264,40 @@ def test_a_class_conditional_unet_is_told_the_classes(
     assert (moved[:4] == 0).all()
 
 
-def test_a_folder_brings_its_trained_weights_and_gets_both_back(
+def test_a_folder_provides_trained_weights_and_both_are_saved(
     pipeline: DDPMPipeline, make_unet: Make, images: DiffusionImages, make_diffusion_unlearner: Make, tmp_path: Path
 ) -> None:
-    from hf_invwnn.diffusion import save_pipeline
-
-    save_pipeline(pipeline, tmp_path / "given", make_unet(seed=1))
-    unlearner = make_diffusion_unlearner(tmp_path / "given", images)
+    save_pipeline(pipeline, tmp_path / "original", make_unet(seed=1))
+    unlearner = make_diffusion_unlearner(tmp_path / "original", images)
     unlearner.train()
     unlearner.save_model(tmp_path / "forgotten")
-    found = load_pipeline(tmp_path / "forgotten")
-    assert differing(copied(found.pipeline.unet), copied(unlearner.pipeline.unet)) == []
-    assert differing(copied(found.trained), copied(unlearner.model)) == []
-    assert differing(copied(unlearner.pipeline.unet), copied(pipeline.unet)) != []
+    loaded = load_pipeline(tmp_path / "forgotten")
+    assert differing(copied(loaded.pipeline.unet), copied(unlearner.model.pipeline.unet)) == []
+    assert differing(copied(loaded.trained), copied(unlearner.model.unet)) == []
+    assert differing(copied(unlearner.model.pipeline.unet), copied(pipeline.unet)) != []
 
 
 def test_the_saved_pipeline_has_the_same_weights_and_generates_the_same_images(
     pipeline: DDPMPipeline, make_unet: Make, images: DiffusionImages, make_diffusion_unlearner: Make, tmp_path: Path
 ) -> None:
-    """Bit for bit once the loaded weights are aligned in memory as those of the pipeline that was saved."""
+    """The images are bitwise the same once the loaded weights are aligned in memory like the saved ones."""
     unlearner = make_diffusion_unlearner(pipeline, images, trained_unet=make_unet(seed=1))
     unlearner.train()
     unlearner.save_model()
     loaded = DDPMPipeline.from_pretrained(tmp_path / "out")
-    assert differing(copied(loaded.unet), copied(unlearner.pipeline.unet)) == []
+    unlearned = unlearner.model.pipeline
+    assert differing(copied(loaded.unet), copied(unlearned.unet)) == []
     align(loaded.unet)
     noise = fixed_noise(4, loaded.unet)
     in_memory, from_disk = (
-        generate_images(p.unet, p.scheduler, noise, 5, progress=False) for p in (unlearner.pipeline, loaded)
+        generate_images(p.unet, p.scheduler, noise, 5, progress=False) for p in (unlearned, loaded)
     )
     assert torch.equal(in_memory, from_disk)
     pictures = []
-    for found in (unlearner.pipeline, loaded):
-        found.set_progress_bar_config(disable=True)
+    for each in (unlearned, loaded):
+        each.set_progress_bar_config(disable=True)
         generator = torch.Generator().manual_seed(0)
-        pictures.append(found(generator=generator, num_inference_steps=3, output_type="np").images)
+        pictures.append(each(generator=generator, num_inference_steps=3, output_type="np").images)
     assert (pictures[0] == pictures[1]).all()
 
 
@@ -201,7 +314,7 @@ def test_a_ddim_pipeline_stays_one(
 # ---- When it ends ----
 
 
-def test_a_real_judge_stands_in_the_history(
+def test_the_metrics_of_a_judge_are_in_the_history(
     pipeline: DDPMPipeline, images: DiffusionImages, make_diffusion_unlearner: Make, classifier: ImageClassifier
 ) -> None:
     judge = ForgetRatioJudge(classifier, 4, fixed_noise(8, pipeline.unet), num_inference_steps=2, progress=False)
@@ -213,7 +326,7 @@ def test_a_real_judge_stands_in_the_history(
     assert unlearner.history[0]["eval_forget_ratio"] == expected
 
 
-def test_a_run_ends_where_the_ratio_is_low_enough_between_two_rewinds(
+def test_a_run_ends_where_the_ratio_is_low_enough_between_two_rounds(
     pipeline: DDPMPipeline, images: DiffusionImages, make_diffusion_unlearner: Make
 ) -> None:
     judge = FallingJudge(10.0, 4.0, 0.0, 1.5, 0.8, 0.8)
@@ -223,11 +336,11 @@ def test_a_run_ends_where_the_ratio_is_low_enough_between_two_rewinds(
     unlearner.train()
     assert [point["eval_forget_ratio"] for point in unlearner.history] == [10.0, 4.0, 0.8]
     assert unlearner.history[-1]["fraction"] == 0.75
-    assert unlearner.stop_reason == "forget ratio <= 1 % is met by rewind 2, 0.750 of the way"
+    assert unlearner.stop_reason == "forget ratio <= 1 % is met by round 2, 0.750 of the way"
     assert judge.ratios == []
 
 
-def test_a_rewind_after_which_it_generates_nan_is_undone(
+def test_a_round_after_which_the_model_generates_nan_is_undone(
     pipeline: DDPMPipeline, make_unet: Make, images: DiffusionImages, make_diffusion_unlearner: Make
 ) -> None:
     weights = []
@@ -246,11 +359,11 @@ def test_a_rewind_after_which_it_generates_nan_is_undone(
         stopping_rules=[ForgetRatioTarget(1.0)],
     )
     unlearner.train()
-    assert "rewind 2 was undone, the generated images are not finite" in unlearner.stop_reason
+    assert "round 2 was undone, the generated images are not finite" in unlearner.stop_reason
     assert differing(copied(pipeline.unet), weights[1]) == []
 
 
-def test_a_nan_in_the_search_between_two_rewinds_counts_as_too_far(
+def test_a_nan_in_the_search_between_two_rounds_counts_as_too_far(
     pipeline: DDPMPipeline, images: DiffusionImages, make_diffusion_unlearner: Make
 ) -> None:
     judge = FallingJudge(10.0, 0.0, None, 0.9, 0.9)
@@ -283,23 +396,22 @@ def test_it_stops_where_the_loss_is_that_of_unseen_images(
 
 
 @pytest.mark.parametrize("method", ["invwnn", "neg_grad"])
-def test_an_interrupted_run_goes_on_bitwise_as_if_it_had_not_been(
+def test_an_interrupted_run_resumes_bitwise(
     method: str, make_unet: Make, images: DiffusionImages, make_diffusion_unlearner: Make, tmp_path: Path
 ) -> None:
     def start(folder: str, **options: Any) -> Any:
         pipeline = DDPMPipeline(make_unet(), DDPMScheduler(num_train_timesteps=100))
-        kind = DIFFUSION_METHODS[method]
         run = {"save_strategy": "steps", "save_steps": 3, "output_dir": str(tmp_path / folder), **options}
-        return make_diffusion_unlearner(pipeline, images, kind=kind, trained_unet=make_unet(seed=1), **run)
+        return make_diffusion_unlearner(pipeline, images, method, trained_unet=make_unet(seed=1), **run)
 
     whole = start("whole")
     whole.train()
-    broken = start("broken", callbacks=[RaiseAt(5, RuntimeError("pulled the plug"))])
-    with pytest.raises(RuntimeError, match="pulled the plug"):
+    broken = start("broken", callbacks=[RaiseAt(5, RuntimeError("interrupted"))])
+    with pytest.raises(RuntimeError, match="interrupted"):
         broken.train()
     resumed = start("broken")
     resumed.train(resume_from_checkpoint=True)
-    assert differing(copied(resumed.pipeline.unet), copied(whole.pipeline.unet)) == []
+    assert differing(copied(resumed.model.pipeline.unet), copied(whole.model.pipeline.unet)) == []
     assert differing(copied(resumed.model), copied(whole.model)) == []
     assert without_seconds(resumed.history) == without_seconds(whole.history)
 
@@ -313,7 +425,7 @@ def test_an_interrupted_run_goes_on_bitwise_as_if_it_had_not_been(
         ((4, 1, 10, 10), {}, r"`forget_dataset` has images of 10 x 10 pixels and 1 channel, but the UNet takes 8 x 8"),
         ((4, 3, 8, 8), {}, "`forget_dataset` has images of 8 x 8 pixels and 3 channels"),
         ((0, 1, 8, 8), {}, "`forget_dataset` is empty"),
-        ((4, 1, 8, 8), {"target_ua": 50.0}, "`target_ua` means nothing for a diffusion model"),
+        ((4, 1, 8, 8), {"target_ua": 50.0}, "`target_ua` needs an accuracy .*, got 50.0, but NoisePredictionModel"),
         ((4, 1, 8, 8), {"push_to_hub": True}, "`push_to_hub` must stay False"),
         ((4, 1, 8, 8), {"stopping_rules": [ForgetRatioTarget()]}, "`judge` is None"),
         (
@@ -343,17 +455,17 @@ def test_a_pipeline_that_cannot_be_trained_is_refused_unchanged(
     with unchanged(unet):
         with pytest.raises(ValueError, match="cannot add noise"):
             make_diffusion_unlearner(DDPMPipeline(unet, IPNDMScheduler()), images)
-        with pytest.raises(ValueError, match="`trained_unet` must have the parameters of the pipeline's UNet"):
+        with pytest.raises(ValueError, match="`trained_unet` must have the same parameters as the UNet of the pip"):
             make_diffusion_unlearner(
                 DDPMPipeline(unet, DDPMScheduler()), images, trained_unet=make_unet(block_out_channels=(4, 4))
             )
         with pytest.raises(TypeError, match="`pipeline` must be a diffusion pipeline"):
             make_diffusion_unlearner(unet, images)
         with pytest.raises(TypeError, match="`args` must be UnlearningArguments"):
-            InvWNNDiffusionUnlearner(DDPMPipeline(unet, DDPMScheduler()), None, images)  # type: ignore[arg-type]
+            diffusion_unlearner(DDPMPipeline(unet, DDPMScheduler()), None, images)  # type: ignore[arg-type]
 
 
-def test_an_error_on_the_way_leaves_the_last_good_weights_in_unet_and_average(
+def test_an_error_in_training_leaves_the_last_good_weights_in_unet_and_average(
     pipeline: DDPMPipeline, make_unet: Make, images: DiffusionImages, make_diffusion_unlearner: Make
 ) -> None:
     trained = make_unet(seed=1)
@@ -364,13 +476,32 @@ def test_an_error_on_the_way_leaves_the_last_good_weights_in_unet_and_average(
         unlearner.train()
 
 
+def test_an_error_in_the_second_round_leaves_the_average_of_the_first(
+    make_unet: Make, images: DiffusionImages, make_diffusion_unlearner: Make
+) -> None:
+    def run(**options: Any) -> DDPMPipeline:
+        pipeline = DDPMPipeline(make_unet(), DDPMScheduler(num_train_timesteps=100))
+        unlearner = make_diffusion_unlearner(pipeline, images, trained_unet=make_unet(seed=1), **options)
+        if "callbacks" in options:
+            with pytest.raises(RuntimeError, match="out of memory"):
+                unlearner.train()
+        else:
+            unlearner.train()
+        return pipeline
+
+    first = run(max_forget_steps=4)
+    failed = run(callbacks=[RaiseAt(6, RuntimeError("out of memory"))])
+    assert differing(copied(failed.unet), copied(first.unet)) == []
+    assert differing(copied(failed.unet), copied(make_unet())) != []
+
+
 # ---- Sharing ----
 
 
-def test_a_saved_pipeline_has_its_record_and_a_card_of_it(
+def test_a_saved_pipeline_has_a_record_and_a_card(
     pipeline: DDPMPipeline, images: DiffusionImages, make_diffusion_unlearner: Make, tmp_path: Path
 ) -> None:
-    """What a push sends of it: the components, the record and a card that says how it came to be."""
+    """`hf-invwnn push` uploads the components, the record, and a card that describes the run."""
     unlearner = make_diffusion_unlearner(pipeline, images, num_rewinds=1)
     unlearner.train()
     unlearner.save_model()

@@ -1,4 +1,4 @@
-"""The share of a class and KID are what their definitions say, and too little to judge by is refused."""
+"""Forget ratio and KID agree with their definitions, and too few images or an unknown class are refused."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def real(digits: Examples) -> torch.Tensor:
 
 
 def kid_by_hand(real: torch.Tensor, fake: torch.Tensor) -> float:
-    """The unbiased estimate of Binkowski et al., written as three double sums."""
+    """The unbiased estimate of Binkowski et al., as three double sums."""
 
     def kernel(x: torch.Tensor, y: torch.Tensor) -> float:
         return float((x.double() @ y.double() / len(x) + 1) ** 3)
@@ -36,30 +36,30 @@ def test_kid_is_the_unbiased_squared_discrepancy_of_the_penultimate_features(
     classifier: ImageClassifier, real: torch.Tensor
 ) -> None:
     fake = torch.rand(12, 1, 8, 8) * 2 - 1
-    found = KernelDistance(real[:12], classifier, subset_size=12, subsets=2)(fake)
+    kid = KernelDistance(real[:12], classifier, subset_size=12, subsets=2)(fake)
     features = []
     for images in (real[:12], fake):
         # Pixels of 8 bits in three equal channels, normalised to [-1, 1]; the head sees the class token.
         pixels = (((images / 2 + 0.5) * 255).round() / 127.5 - 1).repeat(1, 3, 1, 1)
         with torch.no_grad():
             features.append(classifier.model.vit(pixel_values=pixels).last_hidden_state[:, 0])
-    assert found.mean == pytest.approx(kid_by_hand(*features), rel=1e-3)
-    assert found.std == pytest.approx(0, abs=1e-3)
-    assert found.features == f"penultimate layer of {classifier.name}, 16 features"
-    assert "16 features" in str(found)
+    assert kid.mean == pytest.approx(kid_by_hand(*features), rel=1e-3)
+    assert kid.std == pytest.approx(0, abs=1e-3)
+    assert kid.features == f"penultimate layer of {classifier.name}, 16 features"
+    assert "16 features" in str(kid)
 
 
 def test_kid_is_the_same_again_and_draws_nothing(classifier: ImageClassifier, real: torch.Tensor) -> None:
     distance = KernelDistance(real, classifier, subset_size=10, subsets=5)
     fake = torch.rand(20, 1, 8, 8) * 2 - 1
     state = torch.get_rng_state()
-    first, second = distance(fake), distance(fake, classifier.judge(fake).features)
+    first, second = distance(fake), distance(fake, classifier.classify(fake).features)
     assert torch.equal(torch.get_rng_state(), state)
     assert first == second
     assert distance(real[:20]).mean < first.mean
 
 
-def test_the_forget_ratio_is_the_share_that_the_classifier_calls_the_class(
+def test_the_forget_ratio_is_the_share_that_the_classifier_assigns_to_the_class(
     classifier: ImageClassifier, pipeline: DDPMPipeline, real: torch.Tensor
 ) -> None:
     judge = ForgetRatioJudge(
@@ -70,23 +70,23 @@ def test_the_forget_ratio_is_the_share_that_the_classifier_calls_the_class(
         kernel_distance=KernelDistance(real, classifier, subset_size=10),
         progress=False,
     )
-    images, verdicts, metrics = judge.generate(pipeline.unet, pipeline.scheduler)
-    commonest = int(verdicts.classes.mode().values)
+    images, outputs, metrics = judge.generate(pipeline.unet, pipeline.scheduler)
+    commonest = int(outputs.classes.mode().values)
     judge.forget_class = commonest
     pixels = (((images / 2 + 0.5) * 255).round() / 127.5 - 1).repeat(1, 3, 1, 1)
     with torch.no_grad():
-        called = classifier.model(pixel_values=pixels).logits.argmax(dim=1)
-    found = judge(pipeline.unet, pipeline.scheduler)
-    assert found["eval_forget_ratio"] == pytest.approx(100 * int((called == commonest).sum()) / 12)
-    assert found["eval_forget_ratio"] > 0
-    assert found["eval_kid"] == metrics["eval_kid"]
+        predicted = classifier.model(pixel_values=pixels).logits.argmax(dim=1)
+    of_commonest = judge(pipeline.unet, pipeline.scheduler)
+    assert of_commonest["eval_forget_ratio"] == pytest.approx(100 * int((predicted == commonest).sum()) / 12)
+    assert of_commonest["eval_forget_ratio"] > 0
+    assert of_commonest["eval_kid"] == metrics["eval_kid"]
 
 
 def test_a_classifier_that_does_not_know_the_class_is_refused(
     classifier: ImageClassifier, pipeline: DDPMPipeline
 ) -> None:
     for unknown in (10, -1):
-        with pytest.raises(ValueError, match=rf"knows the classes 0\.\.9, so it cannot tell the class {unknown}"):
+        with pytest.raises(ValueError, match=rf"has the classes 0\.\.9, and not the class {unknown}"):
             ForgetRatioJudge(classifier, unknown, fixed_noise(2, pipeline.unet))
 
 
@@ -116,7 +116,7 @@ def test_a_classifier_that_cannot_be_loaded_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("steepness", [20.0, 3.0])
 def test_the_target_is_never_overstepped(steepness: float) -> None:
-    """A run ends at or below it, however the ratio falls between two rewinds; even if it jumps."""
+    """A run ends at or below the target, however the ratio falls between two rounds, also if it jumps."""
     rule = ForgetRatioTarget(1.0, tolerance=0.1)
 
     def ratio_at(fraction: float) -> float:
@@ -125,10 +125,10 @@ def test_the_target_is_never_overstepped(steepness: float) -> None:
     def excess_at(fraction: float) -> float:
         return rule.excess({"eval_forget_ratio": ratio_at(fraction)})
 
-    found = find_crossing(excess_at, excess_at(1.0), rule.tolerance)
-    assert ratio_at(found.fraction) <= 1
-    if steepness == 20.0:  # it is reached before the jump
-        assert ratio_at(found.fraction) >= 0.9
+    crossing = find_crossing(excess_at, excess_at(1.0), rule.tolerance)
+    assert ratio_at(crossing.fraction) <= 1
+    if steepness == 20.0:  # the target is reached before the jump
+        assert ratio_at(crossing.fraction) >= 0.9
 
 
 def test_the_rule_counts_a_ratio_above_the_target_as_not_there_yet() -> None:
@@ -136,7 +136,7 @@ def test_the_rule_counts_a_ratio_above_the_target_as_not_there_yet() -> None:
     assert rule.excess({"eval_forget_ratio": 1.0}) == 0
     assert rule.excess({"eval_forget_ratio": 0.25}) == 0.75
     assert rule.excess({"eval_forget_ratio": 1.01}) < -100
-    with pytest.raises(MissingMetricError, match="give the unlearner a `judge`"):
+    with pytest.raises(MissingMetricError, match=r"pass `judge`, or `judge\.evaluate` in `evaluators`"):
         rule.excess({"eval_forget_loss": 1.0})
     with pytest.raises(ValueError, match="`target` is in percent and must lie in"):
         ForgetRatioTarget(100)

@@ -1,4 +1,4 @@
-"""The loss is that of diffusers' training scripts, and evaluations of it compare."""
+"""The loss is that of the training scripts of diffusers, and its evaluations can be compared with each other."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TYPES = ("epsilon", "sample", "v_prediction")
 def by_the_training_scripts(
     unet: Any, images: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor, prediction_type: str
 ) -> torch.Tensor:
-    """As in diffusers' train_unconditional.py and train_text_to_image.py, with the noise schedule written out."""
+    """The loss of diffusers' train_unconditional.py and train_text_to_image.py, the noise schedule written out."""
     betas = torch.linspace(1e-4, 0.02, 100)
     alpha_bar = torch.cumprod(1 - betas, 0)[timesteps].view(-1, 1, 1, 1)
     noisy = alpha_bar.sqrt() * images + (1 - alpha_bar).sqrt() * noise
@@ -36,10 +36,10 @@ def by_the_training_scripts(
 def make_trainer(make_unet: Callable[..., UNet2DModel], tmp_path: Path) -> Callable[..., DiffusionTrainer]:
     def make(dataset: Any, prediction_type: str = "epsilon", **options: Any) -> DiffusionTrainer:
         quiet = {"report_to": "none", "disable_tqdm": True, "use_cpu": True, "save_strategy": "no"}
-        own = {name: options.pop(name) for name in ("ema_decay", "eval_dataset") if name in options}
+        kwargs = {name: options.pop(name) for name in ("ema_decay", "eval_dataset") if name in options}
         args = TrainingArguments(output_dir=str(tmp_path / "out"), **{**quiet, "optim": "sgd", **options})
         scheduler = DDPMScheduler(num_train_timesteps=100, prediction_type=prediction_type)
-        return DiffusionTrainer(make_unet(), scheduler, args, dataset, **own)
+        return DiffusionTrainer(make_unet(), scheduler, args, dataset, **kwargs)
 
     return make
 
@@ -51,14 +51,14 @@ def test_the_loss_is_that_of_diffusers_training_scripts(
     unet, clean = make_unet(), images.pixel_values
     noise, timesteps = torch.randn(clean.shape), torch.randint(0, 100, (len(clean),))
     scheduler = DDPMScheduler(num_train_timesteps=100, prediction_type=prediction_type)
-    found = noise_prediction_loss(unet, scheduler, clean, noise, timesteps)
+    loss = noise_prediction_loss(unet, scheduler, clean, noise, timesteps)
     expected = by_the_training_scripts(unet, clean, noise, timesteps, prediction_type)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
-    found.backward()
-    found_gradient = unet.conv_in.weight.grad.clone()
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=0)
+    loss.backward()
+    gradient = unet.conv_in.weight.grad.clone()
     unet.zero_grad()
     expected.backward()
-    torch.testing.assert_close(found_gradient, unet.conv_in.weight.grad, rtol=1e-3, atol=1e-7)
+    torch.testing.assert_close(gradient, unet.conv_in.weight.grad, rtol=1e-3, atol=1e-7)
 
 
 @pytest.mark.parametrize("prediction_type", TYPES)
@@ -67,11 +67,11 @@ def test_the_trainer_draws_noise_and_timesteps_and_takes_that_loss(
 ) -> None:
     trainer, clean = make_trainer(images, prediction_type), images.pixel_values
     torch.manual_seed(3)
-    found = trainer.compute_loss(trainer.model, {"pixel_values": clean})
+    loss = trainer.compute_loss(trainer.model, {"pixel_values": clean})
     torch.manual_seed(3)
     noise, timesteps = torch.randn(clean.shape), torch.randint(0, 100, (len(clean),))
-    expected = by_the_training_scripts(trainer.model, clean, noise, timesteps, prediction_type)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
+    expected = by_the_training_scripts(trainer.model.unet, clean, noise, timesteps, prediction_type)
+    torch.testing.assert_close(loss, expected, rtol=1e-4, atol=0)
 
 
 def test_an_unknown_prediction_type_is_refused(make_unet: Callable[..., UNet2DModel], images: DiffusionImages) -> None:
@@ -96,9 +96,9 @@ def test_accumulated_batches_give_the_step_of_one_large_batch(
             per_device_train_batch_size=batch,
             gradient_accumulation_steps=accumulated,
         )
-        start = trainer.model.conv_out.bias.detach().clone()
+        start = trainer.model.unet.conv_out.bias.detach().clone()
         trainer.train()
-        weights.append(trainer.model.conv_out.bias.detach() - start)
+        weights.append(trainer.model.unet.conv_out.bias.detach() - start)
     assert weights[0].abs().max() > 1e-4
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-4, atol=1e-7)
 
@@ -117,7 +117,7 @@ def test_an_evaluation_is_the_same_whatever_the_batch_size(
     assert losses[0] == pytest.approx(losses[2], rel=1e-5)
 
 
-def test_fixed_noise_is_an_examples_own_and_timesteps_are_spread_evenly(images: DiffusionImages) -> None:
+def test_fixed_noise_belongs_to_an_example_and_timesteps_are_spread_evenly(images: DiffusionImages) -> None:
     fixed = FixedNoise(images, 1000, seed=1)
     assert torch.equal(fixed[3]["noise"], fixed[3]["noise"])
     assert not torch.equal(fixed[3]["noise"], fixed[4]["noise"])
@@ -130,14 +130,14 @@ def test_fixed_noise_is_an_examples_own_and_timesteps_are_spread_evenly(images: 
 def test_training_keeps_a_moving_average_that_resumes(
     make_trainer: Callable[..., DiffusionTrainer], images: DiffusionImages, tmp_path: Path
 ) -> None:
-    """Checked against the recursion of EMAModel written out, over a run that is stopped and gone on with."""
+    """The average of a run, and of the same run resumed, is the recursion of `EMAModel` written out."""
     run: dict[str, Any] = {"max_steps": 6, "save_strategy": "steps", "save_steps": 3, "learning_rate": 0.1}
     whole = make_trainer(images, ema_decay=0.5, **run)
-    trace = [whole.model.conv_in.weight.detach().clone()]
+    trace = [whole.model.unet.conv_in.weight.detach().clone()]
     step = whole.moving_average.on_step_end
 
     def traced(*args: Any, **kwargs: Any) -> None:
-        trace.append(whole.model.conv_in.weight.detach().clone())
+        trace.append(whole.model.unet.conv_in.weight.detach().clone())
         step(*args, **kwargs)
 
     whole.moving_average.on_step_end = traced
@@ -156,7 +156,7 @@ def test_training_keeps_a_moving_average_that_resumes(
 
 
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
-def test_a_decay_that_is_no_share_is_refused(
+def test_a_decay_out_of_range_is_refused(
     decay: float, make_trainer: Callable[..., DiffusionTrainer], images: DiffusionImages
 ) -> None:
     with pytest.raises(ValueError, match=r"`ema_decay` must lie in \[0, 1\)"):

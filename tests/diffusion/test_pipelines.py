@@ -1,4 +1,4 @@
-"""Pipelines come back from a folder as they went, and what is no whole pipeline is refused by what it lacks."""
+"""A saved pipeline is loaded bitwise, and an incomplete one is refused with the name of what it lacks."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hf_invwnn.diffusion import load_pipeline, noise_scheduler, save_pipeline
 def test_a_saved_pipeline_loads_bitwise_with_its_trained_weights(
     pipeline: DDPMPipeline, make_unet: Callable[..., UNet2DModel], tmp_path: Path
 ) -> None:
-    """As repositories on the Hub do: the average under the plain name, the trained weights as `non_ema`."""
+    """The layout of repositories on the Hub: the average under the plain name, the trained weights as `non_ema`."""
     trained = make_unet(seed=1)
     save_pipeline(pipeline, tmp_path / "saved", trained)
     loaded = load_pipeline(tmp_path / "saved")
@@ -59,28 +59,28 @@ def truncate(path: Path) -> None:
         ),
     ],
 )
-def test_a_pipeline_that_was_saved_half_is_refused(
+def test_an_incomplete_pipeline_is_refused(
     damage: Callable[[Path], None], message: str, pipeline: DDPMPipeline, tmp_path: Path
 ) -> None:
-    folder = tmp_path / "half"
+    folder = tmp_path / "incomplete"
     save_pipeline(pipeline, folder)
     damage(folder)
-    with pytest.raises(ValueError, match=f"`pipeline`: .* is no whole pipeline, {message}"):
+    with pytest.raises(ValueError, match=f"`pipeline`: .* is not a complete pipeline: {message}"):
         load_pipeline(folder)
 
 
-def test_weights_that_lack_a_tensor_are_not_filled_up_at_random(pipeline: DDPMPipeline, tmp_path: Path) -> None:
-    folder = tmp_path / "half"
+def test_weights_that_lack_a_tensor_are_not_initialised_at_random(pipeline: DDPMPipeline, tmp_path: Path) -> None:
+    folder = tmp_path / "incomplete"
     save_pipeline(pipeline, folder)
     path = folder / "unet" / "diffusion_pytorch_model.safetensors"
     tensors = load_file(path)
     del tensors["conv_in.weight"]
     save_file(tensors, path, metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"is no whole pipeline, unet/ lacks conv_in\.weight"):
+    with pytest.raises(ValueError, match=r"is not a complete pipeline: unet/ lacks conv_in\.weight"):
         load_pipeline(folder)
 
 
-def test_what_is_no_pipeline_is_refused(tmp_path: Path, make_unet: Callable[..., UNet2DModel]) -> None:
+def test_something_other_than_a_pipeline_is_refused(tmp_path: Path, make_unet: Callable[..., UNet2DModel]) -> None:
     with pytest.raises(ValueError, match="there is no folder"):
         load_pipeline(tmp_path / "nowhere")
     with pytest.raises(ValueError, match="cannot be loaded from the folder or Hub id 'nobody/nothing'"):
@@ -95,14 +95,16 @@ def test_a_scheduler_that_cannot_add_noise_is_refused(make_unet: Callable[..., U
 
 
 def test_a_scheduler_of_an_unknown_prediction_is_refused(make_unet: Callable[..., UNet2DModel]) -> None:
-    with pytest.raises(ValueError, match=r"the prediction type 'flow'; known are epsilon, sample, v_prediction"):
+    with pytest.raises(ValueError, match=r"the prediction type 'flow'; supported are epsilon, sample, v_prediction"):
         load_pipeline(DDPMPipeline(make_unet(), DDPMScheduler(prediction_type="flow")))
 
 
-def test_the_scheduler_of_training_has_the_noise_schedule_of_the_given_one() -> None:
-    given = DDIMScheduler(num_train_timesteps=50, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction")
-    training = noise_scheduler(given)
-    assert torch.equal(training.alphas_cumprod, given.alphas_cumprod)
+def test_the_scheduler_of_training_has_the_noise_schedule_of_the_pipeline() -> None:
+    scheduler = DDIMScheduler(
+        num_train_timesteps=50, beta_schedule="squaredcos_cap_v2", prediction_type="v_prediction"
+    )
+    training = noise_scheduler(scheduler)
+    assert torch.equal(training.alphas_cumprod, scheduler.alphas_cumprod)
     assert training.config.prediction_type == "v_prediction"
 
 

@@ -1,4 +1,4 @@
-"""The same noise becomes the same images, as DDIM of diffusers makes them, and no NaN passes for one."""
+"""The same noise gives the same images, those of the DDIM pipeline of diffusers, and NaN is an error."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from diffusers import DDIMPipeline, DDIMScheduler, DDPMPipeline, UNet2DModel
 from helpers import unchanged
 
-from hf_invwnn.errors import NonFiniteImagesError
 from hf_invwnn.diffusion import fixed_noise, generate_images
+from hf_invwnn.errors import NonFiniteImagesError
 
 
 def test_images_are_those_of_the_ddim_pipeline(pipeline: DDPMPipeline) -> None:
@@ -19,8 +19,8 @@ def test_images_are_those_of_the_ddim_pipeline(pipeline: DDPMPipeline) -> None:
     generator = torch.Generator().manual_seed(5)
     expected = ddim(batch_size=6, generator=generator, num_inference_steps=7, output_type="pt").images
     noise = fixed_noise(6, pipeline.unet, seed=5)
-    found = generate_images(pipeline.unet, pipeline.scheduler, noise, num_inference_steps=7, progress=False)
-    torch.testing.assert_close((found / 2 + 0.5).permute(0, 2, 3, 1).permute(0, 3, 1, 2), expected, rtol=0, atol=1e-6)
+    images = generate_images(pipeline.unet, pipeline.scheduler, noise, num_inference_steps=7, progress=False)
+    torch.testing.assert_close((images / 2 + 0.5).permute(0, 2, 3, 1).permute(0, 3, 1, 2), expected, rtol=0, atol=1e-6)
 
 
 def test_batches_and_the_state_of_the_generator_change_nothing(pipeline: DDPMPipeline) -> None:

@@ -1,4 +1,4 @@
-"""The configurations of accelerate can be read, say how to start them, and that for CPUs starts two processes."""
+"""The accelerate configurations are valid and name their command; `two_cpus.yaml` starts two processes."""
 
 from __future__ import annotations
 
@@ -28,27 +28,27 @@ PartialState().destroy_process_group()
 
 
 @pytest.mark.parametrize("path", CONFIGS, ids=lambda path: path.stem)
-def test_a_configuration_is_one_and_names_its_command(path: Path) -> None:
+def test_a_configuration_is_valid_and_names_its_command(path: Path) -> None:
     assert load_config_from_file(str(path)).num_processes >= 1
     assert f"# accelerate launch --config_file recipes/accelerate_configs/{path.name} " in path.read_text()
 
 
-def test_all_five_are_there() -> None:
+def test_there_are_five_configurations() -> None:
     assert {path.stem for path in CONFIGS} == {"two_cpus", "one_gpu", "multi_gpu", "fsdp2", "zero2"}
 
 
-def test_the_one_for_cpus_unlearns_in_two_processes(tmp_path: Path) -> None:
-    """Through accelerate's own launcher, as its comment says."""
+def test_two_cpus_unlearns_in_two_processes(tmp_path: Path) -> None:
+    """Started by `accelerate launch`, with the command in the comment of the configuration."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.format(paths=[str(ROOT / "tests"), str(Path(__file__).parent)], output=str(tmp_path)))
     config = ROOT / "recipes" / "accelerate_configs" / "two_cpus.yaml"
-    ended = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(config), str(script)],
         capture_output=True,
         text=True,
         timeout=200,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
-    assert ended.returncode == 0, ended.stderr[-3000:]
+    assert result.returncode == 0, result.stderr[-3000:]
     for rank in range(2):
-        assert (tmp_path / f"reason_{rank}.txt").read_text() == "all 2 rewinds are done\nsplit\n"
+        assert (tmp_path / f"reason_{rank}.txt").read_text() == "all 2 rounds are done\nreplicated\n"

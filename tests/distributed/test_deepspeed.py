@@ -1,4 +1,4 @@
-"""ZeRO-2 with DeepSpeed itself, where it is installed: what DDP does, bit for bit."""
+"""ZeRO-2 gives bit-identical weights to DDP. Needs DeepSpeed."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from processes import run
 from safetensors.torch import load_file
 
 
-pytest.importorskip("deepspeed", reason="`pip install deepspeed` to test ZeRO-2; nothing here can stand in for it")
+pytest.importorskip("deepspeed", reason="ZeRO-2 is tested with DeepSpeed itself: `pip install deepspeed`")
 
-# SGD is none of the optimizers that ZeRO divides.
+# ZeRO does not partition the state of SGD.
 ADAM: dict[str, Any] = {"learning_rate": 1e-3, "optim": "adamw_torch", "max_grad_norm": 0.0}
 ZERO2: dict[str, Any] = {
     "zero_optimization": {"stage": 2},
@@ -25,7 +25,8 @@ ZERO2: dict[str, Any] = {
 }
 
 
-def trained(folder: Path, world: int, **options: Any) -> list[dict[str, torch.Tensor]]:
+def train(folder: Path, world: int, **options: Any) -> list[dict[str, torch.Tensor]]:
+    """Trains in `world` processes; returns the weights that each ends with."""
     run(workers.train_and_save, (folder, world, "vit", {**ADAM, **options}), world, folder)
     return [load_file(folder / f"weights_{rank}.safetensors") for rank in range(world)]
 
@@ -35,31 +36,30 @@ def assert_same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor])
     assert [name for name in first if not torch.equal(first[name], second[name])] == []
 
 
-def test_zero_2_ends_with_the_weights_of_plain_training(tmp_path: Path) -> None:
-    """Its float32 copies would undo both rewinds if they were not told of them."""
-    for found, expected in zip(
-        trained(tmp_path / "zero", 2, deepspeed=ZERO2), trained(tmp_path / "plain", 2), strict=True
-    ):
-        assert_same(found, expected)
+def test_zero_2_equals_ddp_bitwise(tmp_path: Path) -> None:
+    """Without a copy into DeepSpeed's float32 master weights, its next step would undo each rewind."""
+    zero, ddp = train(tmp_path / "zero", 2, deepspeed=ZERO2), train(tmp_path / "ddp", 2)
+    for weights, expected in zip(zero, ddp, strict=True):
+        assert_same(weights, expected)
 
 
-def test_bfloat16_by_autocast_is_that_of_the_trainer(tmp_path: Path) -> None:
-    """As recipes/accelerate_configs/zero2.json has it; the weights, and so the trajectory, stay in float32."""
-    (plain,) = trained(tmp_path / "plain", 1, bf16=True)
+def test_bfloat16_autocast_of_deepspeed_equals_that_of_the_trainer(tmp_path: Path) -> None:
+    """The setting of recipes/accelerate_configs/zero2.json; weights and trajectory stay in float32."""
+    (plain,) = train(tmp_path / "plain", 1, bf16=True)
     autocast = {**ZERO2, "torch_autocast": {"enabled": True, "dtype": "bfloat16"}}
-    (divided,) = trained(tmp_path / "zero", 1, deepspeed=autocast)
+    (zero,) = train(tmp_path / "zero", 1, deepspeed=autocast)
     start = build_model("vit").state_dict()
-    for name, found in divided.items():
-        assert found.dtype == torch.float32, name
-        # Of the order of a sum of gradients; what a key's bias gets is nothing but that.
-        assert (found - plain[name]).norm() <= 1e-4 * (plain[name] - start[name]).norm() + 1e-5, name
+    for name, weights in zero.items():
+        assert weights.dtype == torch.float32, name
+        # The rounding of a sum of gradients; the true gradient of the bias of a key is 0, so it has nothing else.
+        assert (weights - plain[name]).norm() <= 1e-4 * (plain[name] - start[name]).norm() + 1e-5, name
 
 
-def test_a_checkpoint_of_zero_2_resumes_to_the_same_weights(tmp_path: Path) -> None:
-    whole = trained(tmp_path / "whole", 2, deepspeed=ZERO2)
+def test_a_run_resumed_from_a_checkpoint_of_zero_2_ends_with_the_same_weights(tmp_path: Path) -> None:
+    whole = train(tmp_path / "whole", 2, deepspeed=ZERO2)
     options = {**ADAM, "deepspeed": ZERO2}
     saving = {"save_strategy": "steps", "save_steps": 10, "max_forget_steps": 12}
-    trained(tmp_path / "parted", 2, deepspeed=ZERO2, **saving)
-    run(workers.train_and_save, (tmp_path / "parted", 2, "vit", options, True), 2, tmp_path / "parted")
+    train(tmp_path / "resumed", 2, deepspeed=ZERO2, **saving)
+    run(workers.train_and_save, (tmp_path / "resumed", 2, "vit", options, True), 2, tmp_path / "resumed")
     for rank, expected in enumerate(whole):
-        assert_same(load_file(tmp_path / "parted" / f"weights_{rank}.safetensors"), expected)
+        assert_same(load_file(tmp_path / "resumed" / f"weights_{rank}.safetensors"), expected)

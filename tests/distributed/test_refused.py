@@ -1,4 +1,4 @@
-"""Ways to divide a model that a trajectory cannot follow are refused, with the setting that would do."""
+"""Distributed settings that trajectories do not support are refused, with a setting that works."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import pytest
 from hf_invwnn.trainer.checks import check_distribution
 
 
-def accelerator(mixed_precision: str = "no", **plugins: Any) -> Any:
-    """What accelerate says of a run, for the plugins are not to be had on every machine."""
+def stub(mixed_precision: str = "no", **plugins: Any) -> Any:
+    """A stand-in for `Accelerator`, with the attributes that the check reads."""
     return SimpleNamespace(mixed_precision=mixed_precision, state=SimpleNamespace(**plugins))
 
 
@@ -24,44 +24,40 @@ SHARDED = SimpleNamespace(fsdp_version=2, state_dict_type="StateDictType.SHARDED
 
 
 @pytest.mark.parametrize(
-    ("of", "whole", "says"),
+    ("accelerator", "needs_whole_weights", "message"),
     [
-        (accelerator(fsdp_plugin=SimpleNamespace(fsdp_version=1)), False, "set `fsdp_version: 2`"),
-        (
-            accelerator(fsdp_plugin=SHARDED),
-            False,
-            "SHARDED_STATE_DICT, .* set `fsdp_state.*: FULL_STATE_DICT`",
-        ),
-        (accelerator(fsdp_plugin=FSDP2), True, "Method ranks or widens whole tensors .* use DDP"),
-        (accelerator(deepspeed_plugin=deepspeed(3)), False, "`zero_stage` is 3, .* use 2, or FSDP2"),
-        (accelerator("bf16", deepspeed_plugin=deepspeed()), False, "leave `bf16` and `fp16` out .* `torch_autocast`"),
-        (accelerator(deepspeed_plugin=deepspeed(bf16={"enabled": True})), False, "`torch_autocast`"),
-        (accelerator(deepspeed_plugin=deepspeed(fp16={"enabled": True})), False, "`torch_autocast`"),
+        (stub(fsdp_plugin=SimpleNamespace(fsdp_version=1)), False, "set `fsdp_version: 2`"),
+        (stub(fsdp_plugin=SHARDED), False, "SHARDED_STATE_DICT, .* set `fsdp_state.*: FULL_STATE_DICT`"),
+        (stub(fsdp_plugin=FSDP2), True, "Method ranks or widens whole tensors .* use DDP"),
+        (stub(deepspeed_plugin=deepspeed(3)), False, "`zero_stage` is 3, .* use 2, or FSDP2"),
+        (stub("bf16", deepspeed_plugin=deepspeed()), False, "leave `bf16` and `fp16` out .* `torch_autocast`"),
+        (stub(deepspeed_plugin=deepspeed(bf16={"enabled": True})), False, "`torch_autocast`"),
+        (stub(deepspeed_plugin=deepspeed(fp16={"enabled": True})), False, "`torch_autocast`"),
     ],
     ids=[
         "fsdp-1",
-        "no-weights",
-        "whole-tensors-on-shards",
+        "sharded-state-dict",
+        "method-with-whole-tensors-on-shards",
         "zero-3",
         "bf16",
-        "bf16-in-the-file",
-        "fp16-in-the-file",
+        "bf16-of-deepspeed",
+        "fp16-of-deepspeed",
     ],
 )
-def test_what_cannot_be_followed(of: Any, whole: bool, says: str) -> None:
-    with pytest.raises(ValueError, match=says):
-        check_distribution(of, "Method", whole)
+def test_an_unsupported_setting_is_refused(accelerator: Any, needs_whole_weights: bool, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_distribution(accelerator, "Method", needs_whole_weights)
 
 
 @pytest.mark.parametrize(
-    ("of", "whole"),
+    ("accelerator", "needs_whole_weights"),
     [
-        (accelerator("bf16"), True),
-        (accelerator("bf16", fsdp_plugin=FSDP2), False),
-        (accelerator(deepspeed_plugin=deepspeed(bf16={"enabled": False}, torch_autocast={"enabled": True})), True),
-        (accelerator(deepspeed_plugin=deepspeed(bf16={"enabled": "auto"})), True),
+        (stub("bf16"), True),
+        (stub("bf16", fsdp_plugin=FSDP2), False),
+        (stub(deepspeed_plugin=deepspeed(bf16={"enabled": False}, torch_autocast={"enabled": True})), True),
+        (stub(deepspeed_plugin=deepspeed(bf16={"enabled": "auto"})), True),
     ],
-    ids=["ddp", "fsdp-2", "zero-2-with-autocast", "zero-2-as-the-run-says"],
+    ids=["ddp", "fsdp-2", "zero-2-with-autocast", "zero-2-with-automatic-bf16"],
 )
-def test_what_can_be(of: Any, whole: bool) -> None:
-    check_distribution(of, "Method", whole)
+def test_a_supported_setting_is_accepted(accelerator: Any, needs_whole_weights: bool) -> None:
+    check_distribution(accelerator, "Method", needs_whole_weights)

@@ -1,4 +1,4 @@
-"""What the processes of the tests do."""
+"""The functions that the test processes run."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
 from hf_invwnn import InvWNNUnlearner
-from hf_invwnn.trajectory import sharding as parts_module
+from hf_invwnn.trajectory import sharding
 
 
-# Over all processes.
+# Batch size summed over all processes.
 GLOBAL_BATCH = 4
 
-# What DeepSpeed has to be told of a group of one.
-ALONE = {
+# The environment variables that DeepSpeed needs for a single process.
+SINGLE_PROCESS = {
     "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0",
 }  # fmt: skip
 
@@ -39,13 +39,13 @@ def digits() -> Examples:
 def unlearner(
     output_dir: Path, world: int, architecture: str = "vit", shard: bool = False, examples: int = 16, **options: Any
 ) -> InvWNNUnlearner:
-    """The same run for any number of processes: the same batches, as long as their order is not shuffled."""
+    """An unlearner whose global batches are the same for any number of processes."""
     torch.set_num_threads(1)
     if "deepspeed" in options:
-        # It makes the group by itself; accelerate's own word for a CPU would keep it from doing so.
+        # DeepSpeed initializes the process group itself, but not if `ACCELERATE_USE_CPU` is set.
         os.environ.pop("ACCELERATE_USE_CPU", None)
         os.environ |= {"DS_ACCELERATOR": "cpu", "ACCELERATE_USE_DEEPSPEED": "true"}
-        os.environ |= {name: os.environ.get(name, value) for name, value in ALONE.items()}
+        os.environ |= {name: os.environ.get(name, value) for name, value in SINGLE_PROCESS.items()}
     else:
         PartialState(cpu=True)
     model: Any = build_model(architecture)
@@ -53,7 +53,7 @@ def unlearner(
         for block in model.vit.layers:
             fully_shard(block)
         fully_shard(model)
-        # As a model that `from_pretrained` has loaded in shards says of itself: the Trainer does not wrap it again.
+        # The mark of a model that `from_pretrained` has sharded: the Trainer does not wrap it again.
         model._is_distributed_loading_by_transformers = True
     data = digits()
     defaults: dict[str, Any] = {
@@ -71,20 +71,21 @@ def unlearner(
 def train_and_save(
     rank: int, output: Path, world: int, architecture: str, options: dict[str, Any], resume: bool = False
 ) -> None:
-    """Runs to the end and saves the weights that this process ends with, whole."""
+    """Trains, and saves the final weights of this process as whole tensors, the stop reason and the layout."""
     trainer = unlearner(output / "run", world, architecture, **options)
     trainer.train(resume_from_checkpoint=resume)
     save_whole(trainer, output / f"weights_{rank}.safetensors")
     (output / f"reason_{rank}.txt").write_text(f"{trainer.stop_reason}\n{trainer.tracked.shards.layout}\n")
 
 
-def write_identity(rank: int, output: Path, world: int, shard: bool) -> None:
-    """With frozen parameters, which are part of it."""
+def write_fingerprint(rank: int, output: Path, world: int, shard: bool) -> None:
+    """Writes the fingerprint of a run that freezes all parameters but the classifier."""
     trainer = unlearner(output / "run", world, shard=shard, tracked_parameters="classifier")
-    (output / f"identity_{rank}.json").write_text(json.dumps(trainer.identity()))
+    (output / f"fingerprint_{rank}.json").write_text(json.dumps(trainer.fingerprint()))
 
 
 def save_whole(trainer: InvWNNUnlearner, path: Path) -> None:
+    """Saves the weights of the model as whole tensors, also if they are sharded."""
     model: Any = trainer.accelerator.unwrap_model(trainer.model)
     whole = {
         name: (value.full_tensor() if isinstance(value, DTensor) else value).detach().clone()
@@ -93,36 +94,36 @@ def save_whole(trainer: InvWNNUnlearner, path: Path) -> None:
     save_file(whole, path)
 
 
-def exchange_in_rounds(rank: int, output: Path) -> None:
-    """Each process marks its own weights; afterwards all have those of all, however small the rounds are."""
+def gather_in_rounds(rank: int, output: Path) -> None:
+    """Sets the local weights to rank + 1, gathers in rounds of three sizes, and saves all weights after each."""
     state = PartialState(cpu=True)
     assert state.num_processes == 3
     for size in (8, 52, 10**6):
-        parts_module.GATHER_BYTES = size
+        sharding.GATHER_BYTES = size
         tensors = {
             "conv": torch.zeros(2, 3, 4, 5).to(memory_format=torch.channels_last),
             "linear": torch.zeros(7, 3),
             "bias": torch.zeros(1),
             "half": torch.zeros(11, dtype=torch.bfloat16),
         }
-        parts = parts_module.LocalShards(tensors)
-        for _, local in parts.items():
+        shards = sharding.LocalShards(tensors)
+        for _, local in shards.items():
             local.fill_(rank + 1)
-        parts.exchange()
+        shards.all_gather()
         save_file({name: value.contiguous() for name, value in tensors.items()}, output / f"{size}_{rank}.safetensors")
 
 
 class KilledAt:
     """
-    Counts the calls that the package and those who write files for it make, and kills its process at one of them: a
-    moment that is the same however busy the machine is.
+    A profiling function that counts the calls in the package and in the libraries that write its files, and kills its
+    process at one of them. Unlike a timer, it does not depend on the load of the machine.
     """
 
     def __init__(self, event: int) -> None:
         self.event, self.count = event, 0
 
-    def __call__(self, frame: Any, what: str, argument: Any) -> None:
-        if what in ("call", "c_call") and any(part in frame.f_code.co_filename for part in WATCHED):
+    def __call__(self, frame: Any, kind: str, argument: Any) -> None:
+        if kind in ("call", "c_call") and any(part in frame.f_code.co_filename for part in WATCHED):
             self.count += 1
             if self.count == self.event:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -130,7 +131,7 @@ class KilledAt:
 
 WATCHED = ("/hf_invwnn/", "/safetensors/", "/torch/serialization", "/shutil.py")
 
-# 12 steps, and a checkpoint after every second: in the warm-up, in recordings and after rewinds.
+# 12 steps with a checkpoint after every second one: in the warm-up, while recording and after rewinds.
 KILLED_RUN: dict[str, Any] = {
     "examples": 8,
     "warmup_intervals": 1,
@@ -143,7 +144,7 @@ KILLED_RUN: dict[str, Any] = {
 
 
 def train_until_killed(rank: int, output: Path, world: int, event: int, victim: int) -> None:
-    """Goes on from the last checkpoint, if there is one; `event` 0 kills nobody."""
+    """Trains from the last checkpoint, if any; process `victim` is killed at call `event`, none if that is 0."""
     trainer = unlearner(output / "run", world, **KILLED_RUN)
     resume = any((output / "run").glob("checkpoint-*"))
     counter = KilledAt(event if rank == victim else 0)

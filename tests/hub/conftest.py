@@ -1,4 +1,4 @@
-"""A Hub on the loopback address, and clients in processes of their own."""
+"""A Hub on the loopback address, and clients in their own processes."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from server import Hub, start
 @dataclass
 class TestHub:
     """
-    Where a client pushes to: our own server, or the one that INVWNN_TEST_HUB names, with a token of INVWNN_TEST_TOKEN
-    that may write as INVWNN_TEST_USER. What only our own can do is behind `own`.
+    The server that clients push to: our own, or that of INVWNN_TEST_HUB with the account INVWNN_TEST_USER and its
+    token INVWNN_TEST_TOKEN. `own` skips tests that need our own.
     """
 
     __test__ = False
@@ -33,7 +33,7 @@ class TestHub:
     @property
     def own(self) -> Hub:
         if self.hub is None:
-            pytest.skip("needs a server that can be told to fail and knows what it received")
+            pytest.skip("needs a server that can fail on demand and stores the requests")
         return self.hub
 
     def name(self) -> str:
@@ -54,7 +54,7 @@ def hub() -> Iterator[TestHub]:
 
 @pytest.fixture(autouse=True)
 def answering(hub: TestHub) -> None:
-    """Whatever an earlier test told the server, it answers."""
+    """Clears the failures that an earlier test asked the server for."""
     if hub.hub is not None:
         hub.hub.fail_at = hub.hub.fail_on = None
 
@@ -64,7 +64,7 @@ Client = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def client(hub: TestHub, tmp_path: Path) -> Client:
-    """`client(code, token=...)`: what a fresh interpreter with that token makes of `found`, a dictionary."""
+    """`client(code, token=...)` runs code in a fresh interpreter and returns the dictionary `results` it fills."""
 
     def run(code: str, token: str | None = hub.token, **names: Any) -> dict[str, Any]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith(("HF_", "HUGGING"))}
@@ -80,21 +80,21 @@ def client(hub: TestHub, tmp_path: Path) -> Client:
         if token is not None:
             environment["HF_TOKEN"] = token
         lines = [f"{name} = {value!r}" for name, value in names.items()]
-        result = tmp_path / f"{uuid.uuid4().hex}.json"
+        file = tmp_path / f"{uuid.uuid4().hex}.json"
         program = "\n".join(
             [
                 "import json, time",
-                "time.sleep = lambda seconds: None",  # huggingface_hub waits between its tries
-                "found = {}",
+                "time.sleep = lambda seconds: None",  # huggingface_hub sleeps between retries
+                "results = {}",
                 *lines,
                 code,
-                f"open({str(result)!r}, 'w').write(json.dumps(found))",
+                f"open({str(file)!r}, 'w').write(json.dumps(results))",
             ]
         )
         ended = subprocess.run(
             [sys.executable, "-c", program], env=environment, capture_output=True, text=True, timeout=240
         )
         assert ended.returncode == 0, ended.stderr
-        return {**json.loads(result.read_text()), "output": ended.stdout + ended.stderr}
+        return {**json.loads(file.read_text()), "output": ended.stdout + ended.stderr}
 
     return run

@@ -1,8 +1,8 @@
 """
-A Hub for tests: repositories, revisions, large files and tokens behind the routes that huggingface_hub calls. Standard
-library only; it stores real bytes, checks their SHA-256, and refuses tokens it does not know.
+A Hub for tests: repositories, revisions, large files and tokens behind the routes that huggingface_hub calls. It needs
+the standard library only, stores real bytes, checks their SHA-256 and refuses unknown tokens.
 
-`python server.py` prints its address and serves until it is ended.
+`python server.py` prints its address and serves until it is interrupted.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 
 TYPES = {"models": "model", "datasets": "dataset", "spaces": "space"}
-# Files with these endings are large ones, as on the Hub.
+# Files with these endings are uploaded through LFS, as on the Hub.
 LARGE = (".safetensors", ".parquet", ".bin", ".arrow", ".pt")
 
 
@@ -51,7 +51,7 @@ class Repository:
 
 
 class Refused(Exception):
-    """An answer that is an error, as the Hub words it."""
+    """An error response with a message and a code of the Hub."""
 
     def __init__(self, status: int, message: str, code: str | None = None) -> None:
         super().__init__(message)
@@ -60,13 +60,13 @@ class Refused(Exception):
 
 class Hub:
     """
-    What the server knows.
+    The state of the server.
 
     Attributes:
         tokens (`dict[str, tuple[str, bool]]`): Token -> the account, and whether it may write.
-        received (`list[tuple[str, bytes]]`): Path and body of every request that sent something, large files too.
-        fail_at (`int`, *optional*): The connection is closed at this request and at every later one; counts from 1.
-        fail_on (`str`, *optional*): The connection is closed at every request whose path ends so.
+        received (`list[tuple[str, bytes]]`): Path and body of every request with a body, large files included.
+        fail_at (`int`, *optional*): Number of the first request, from 1, at which the server closes the connection.
+        fail_on (`str`, *optional*): The server closes the connection at every request whose path ends with this.
     """
 
     def __init__(self) -> None:
@@ -83,11 +83,11 @@ class Hub:
         self.fail_on: str | None = None
 
     def fails(self, path: str) -> bool:
-        """Whether the connection is to be closed."""
+        """Whether the server closes the connection at this request."""
         late = self.fail_at is not None and len(self.requests) >= self.fail_at
         return late or (self.fail_on is not None and path.endswith(self.fail_on))
 
-    # ---- Who may do what ----
+    # ---- Permissions ----
 
     def account(self, token: str | None) -> tuple[str, bool] | None:
         if token is None:
@@ -106,12 +106,12 @@ class Hub:
 
     def find(self, kind: str, name: str, token: str | None) -> Repository:
         account = self.account(token)
-        found = self.repositories.get((kind, name))
-        if found is None or (found.private and (account is None or account[0] != name.split("/")[0])):
+        repository = self.repositories.get((kind, name))
+        if repository is None or (repository.private and (account is None or account[0] != name.split("/")[0])):
             raise Refused(404 if account else 401, "Repository not found", "RepoNotFound")
-        return found
+        return repository
 
-    # ---- What it does ----
+    # ---- Operations ----
 
     def create(self, kind: str, name: str, private: bool) -> Repository:
         repository = Repository(kind, name, private)
@@ -132,7 +132,7 @@ class Hub:
         return digest
 
     def commit(self, repository: Repository, branch: str, lines: list[dict[str, Any]]) -> Commit:
-        """All operations or none, on the tip of a branch."""
+        """Applies all operations or none, on the tip of a branch."""
         tip = repository.at(branch)
         files = dict(tip.files)
         title = "commit"
@@ -164,13 +164,13 @@ def git_oid(content: bytes) -> str:
 
 
 class Handler(BaseHTTPRequestHandler):
-    """One request: finds the route, answers with JSON or bytes, or with an error as the Hub gives it."""
+    """Answers one request with JSON, bytes or an error of the Hub."""
 
     protocol_version = "HTTP/1.1"
     hub: Hub
 
     def log_message(self, *arguments: Any) -> None:
-        """Keeps the standard error free."""
+        """Logs nothing."""
 
     def _serve(self) -> None:
         path = unquote(urlsplit(self.path).path)
@@ -186,8 +186,8 @@ class Handler(BaseHTTPRequestHandler):
                 return
             try:
                 for method, pattern, answer in ROUTES:
-                    if method == self.command and (found := re.fullmatch(pattern, path)):
-                        answer(self, body, **found.groupdict())
+                    if method == self.command and (match := re.fullmatch(pattern, path)):
+                        answer(self, body, **match.groupdict())
                         return
                 raise Refused(404, f"no route {self.command} {path}")
             except Refused as refused:
@@ -210,8 +210,8 @@ class Handler(BaseHTTPRequestHandler):
 
     @property
     def token(self) -> str | None:
-        given = self.headers.get("Authorization", "")
-        return given.removeprefix("Bearer ") if given.startswith("Bearer ") else None
+        header = self.headers.get("Authorization", "")
+        return header.removeprefix("Bearer ") if header.startswith("Bearer ") else None
 
     @property
     def address(self) -> str:
@@ -219,8 +219,8 @@ class Handler(BaseHTTPRequestHandler):
 
     def _send(self, status: int, content: bytes, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)
-        given = {"Content-Type": "application/json", "Content-Length": str(len(content)), **(headers or {})}
-        for name, value in given.items():
+        defaults = {"Content-Type": "application/json", "Content-Length": str(len(content))}
+        for name, value in {**defaults, **(headers or {})}.items():
             self.send_header(name, value)
         self.end_headers()
         if self.command != "HEAD":
@@ -240,13 +240,13 @@ class Handler(BaseHTTPRequestHandler):
         self.json({"type": "user", "name": account[0], "orgs": [], "auth": auth})
 
     def create(self, body: bytes) -> None:
-        asked = json.loads(body)
+        request = json.loads(body)
         account = self.hub.account(self.token)
-        owner = asked.get("organization") or (account[0] if account else "")
-        name = f"{owner}/{asked['name']}"
+        owner = request.get("organization") or (account[0] if account else "")
+        name = f"{owner}/{request['name']}"
         self.hub.writable(self.token, name)
-        private = asked.get("visibility") == "private" or bool(asked.get("private"))
-        kind = asked.get("type") or "model"
+        private = request.get("visibility") == "private" or bool(request.get("private"))
+        kind = request.get("type") or "model"
         prefix = "" if kind == "model" else f"{kind}s/"
         answer = {"url": f"{self.address}/{prefix}{name}", "name": name, "id": name}
         if (kind, name) in self.hub.repositories:
@@ -256,10 +256,10 @@ class Handler(BaseHTTPRequestHandler):
         self.json(answer)
 
     def delete(self, body: bytes) -> None:
-        asked = json.loads(body)
-        name = f"{asked.get('organization') or self.hub.account(self.token)[0]}/{asked['name']}"  # type: ignore[index]
+        request = json.loads(body)
+        name = f"{request.get('organization') or self.hub.account(self.token)[0]}/{request['name']}"  # type: ignore[index]
         self.hub.writable(self.token, name)
-        kind = asked.get("type") or "model"
+        kind = request.get("type") or "model"
         self.hub.find(kind, name, self.token)
         del self.hub.repositories[(kind, name)]
         self.json({})
@@ -278,7 +278,7 @@ class Handler(BaseHTTPRequestHandler):
         errors = [] if content.startswith("---\n") else [{"message": "empty or missing yaml metadata"}]
         self.json({"errors": errors, "warnings": []}, 400 if errors else 200)
 
-    # ---- Looking ----
+    # ---- Reading ----
 
     def _commit(self, kind: str, name: str, revision: str | None) -> tuple[Repository, Commit]:
         repository = self.hub.find(TYPES[kind], name, self.token)
@@ -385,13 +385,13 @@ class Handler(BaseHTTPRequestHandler):
     # ---- For the tests ----
 
     def control(self, body: bytes) -> None:
-        asked = json.loads(body)
-        if asked.get("reset"):
+        request = json.loads(body)
+        if request.get("reset"):
             self.hub.reset()
-        if "fail_on" in asked:
-            self.hub.fail_on = asked["fail_on"]
-        if "fail_at" in asked:
-            self.hub.fail_at, self.hub.requests = asked["fail_at"], []
+        if "fail_on" in request:
+            self.hub.fail_on = request["fail_on"]
+        if "fail_at" in request:
+            self.hub.fail_at, self.hub.requests = request["fail_at"], []
         self.json({"requests": self.hub.requests})
 
 

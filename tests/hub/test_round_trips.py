@@ -1,4 +1,4 @@
-"""What is pushed can be loaded again, bit for bit, from where it was pushed to."""
+"""Pushed models, pipelines, predictors and histories are loaded from the Hub bit for bit."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from hf_invwnn.hub.allowlist import model_files
 
 
 def a_pipeline(folder: Path) -> None:
-    """An unlearned DDPM pipeline as a diffusion run leaves it: the pipeline and its record."""
+    """A DDPM pipeline and its record, as a diffusion run saves them."""
     torch.manual_seed(0)
     unet = UNet2DModel(
         sample_size=8,
@@ -39,9 +39,9 @@ def a_pipeline(folder: Path) -> None:
         arguments={"num_rewinds": 3},
         forget={"count": 5, "sha256": "0" * 64},
         counts={"forget": 5},
-        stopping={"rules": [], "reason": "all 3 rewinds are done", "oracle_used": False},
-        metrics={"before": {"forget_ratio": 31.0, "kid": 0.02}, "after": {"forget_ratio": 2.5, "kid": 0.03}},
-        cost={"forget_steps": 30, "rewinds": 3, "seconds": 1.0},
+        stopping={"rules": [], "reason": "all 3 rounds are done", "oracle_used": False},
+        metrics={"original": {"forget_ratio": 31.0, "kid": 0.02}, "unlearned": {"forget_ratio": 2.5, "kid": 0.03}},
+        cost={"forget_steps": 30, "rounds": 3, "seconds": 1.0},
         files=sha256_of_files(folder, model_files(folder)),
     )
     write_record(record, folder)
@@ -64,7 +64,7 @@ from transformers import AutoImageProcessor, AutoModelForImageClassification
 from huggingface_hub import DatasetCard, HfApi, ModelCard
 from safetensors.torch import load_file
 from hf_invwnn import InvWNNModel
-from hf_invwnn.cli import main
+from hf_invwnn.cli.main import main
 
 def same(model, path):
     mine, theirs = model.state_dict(), load_file(path)
@@ -73,8 +73,8 @@ def same(model, path):
 predictor = InvWNNModel.from_pretrained(folder + "/predictor")
 predictor.push_to_hub(names["predictor"], private=True, trained_on="Ten runs.", skill="| L1 |", license="mit")
 predictor.push_to_hub(names["predictor"], revision="second")
-found["codes"] = [main(["push", folder + "/" + kind, names[kind]]) for kind in ("run", "pipeline", "histories")]
-found["same"] = {
+results["codes"] = [main(["push", folder + "/" + kind, names[kind]]) for kind in ("run", "pipeline", "histories")]
+results["same"] = {
     "predictor": same(InvWNNModel.from_pretrained(names["predictor"]), folder + "/predictor/model.safetensors"),
     "revision": same(InvWNNModel.from_pretrained(names["predictor"], revision="second"),
                      folder + "/predictor/model.safetensors"),
@@ -85,34 +85,34 @@ found["same"] = {
 AutoImageProcessor.from_pretrained(names["run"])
 loaded = load_dataset(names["histories"], split="train")
 local = Dataset.from_parquet([folder + f"/histories/run_{seed}.parquet" for seed in range(2)])
-found["rows"] = loaded.to_list() == local.to_list() and len(loaded)
+results["rows"] = loaded.to_list() == local.to_list() and len(loaded)
 api = HfApi()
-found["private"] = {kind: api.repo_info(names[kind]).private for kind in ("predictor", "run")}
-found["cards"] = {}
+results["private"] = {kind: api.repo_info(names[kind]).private for kind in ("predictor", "run")}
+results["cards"] = {}
 for kind in ("predictor", "run", "pipeline", "histories"):
     card = (DatasetCard if kind == "histories" else ModelCard).load(names[kind])
     card.validate()
-    found["cards"][kind] = {"data": card.data.to_dict(), "text": card.text}
+    results["cards"][kind] = {"data": card.data.to_dict(), "text": card.text}
 """
 
 
 def test_predictor_classifier_pipeline_and_dataset_come_back_bit_for_bit(hub, client, finished_run, tmp_path) -> None:
-    """And their cards pass the Hub's validation, with the metadata that is known."""
+    """Their cards pass the validation of the Hub and have the known metadata."""
     build_predictor().save_pretrained(tmp_path / "predictor")
     a_pipeline(tmp_path / "pipeline")
     some_histories(tmp_path / "histories")
     shutil.copytree(finished_run, tmp_path / "run")
-    # `save_pretrained` writes a ViT's layers under other names than its modules have; so what was loaded is compared.
+    # `save_pretrained` renames some layers of a ViT, so state dicts of loaded models are compared.
     model = AutoModelForImageClassification.from_pretrained(tmp_path / "run")
     save_file({name: value.contiguous() for name, value in model.state_dict().items()}, tmp_path / "saved.safetensors")
     names = {kind: hub.name() for kind in ("predictor", "run", "pipeline", "histories")}
-    found = client(ROUND_TRIP, names=names, folder=str(tmp_path), saved=str(tmp_path / "saved.safetensors"))
-    assert found["codes"] == [0, 0, 0], found["output"]
-    assert found["same"] == {"predictor": True, "revision": True, "run": True, "pipeline": True}
-    assert found["rows"] == 8, "two files of two weights for each of two parameters"
-    assert found["private"] == {"predictor": True, "run": False}
+    results = client(ROUND_TRIP, names=names, folder=str(tmp_path), saved=str(tmp_path / "saved.safetensors"))
+    assert results["codes"] == [0, 0, 0], results["output"]
+    assert results["same"] == {"predictor": True, "revision": True, "run": True, "pipeline": True}
+    assert results["rows"] == 8, "two files of two weights for each of two parameters"
+    assert results["private"] == {"predictor": True, "run": False}
 
-    cards = {kind: card["data"] for kind, card in found["cards"].items()}
+    cards = {kind: card["data"] for kind, card in results["cards"].items()}
     assert {kind: card["license"] for kind, card in cards.items()} == {
         "predictor": "mit",
         "run": "apache-2.0",
@@ -127,14 +127,14 @@ def test_predictor_classifier_pipeline_and_dataset_come_back_bit_for_bit(hub, cl
         for result in cards["run"]["model-index"][0]["results"]
         for metric in result["metrics"]
     }
-    for when in ("before", "after"):
+    for name, when in (("original", "before"), ("unlearned", "after")):
         for metric in ("RA", "UA", "TA", "MIA"):
-            assert published[f"{metric} {when} unlearning"] == round(record["metrics"][when][metric], 4)
-    assert "| after unlearning | 2.50 | 0.030 |" in found["cards"]["pipeline"]["text"]
-    text = found["cards"]["run"]["text"]
-    for said in (record["forget"]["sha256"], "num_rewinds: 2", "was not used", "no legal guarantee", "6 of its"):
-        assert said in text
-    assert "Ten runs." in found["cards"]["predictor"]["text"] and "| L1 |" in found["cards"]["predictor"]["text"]
+            assert published[f"{metric} {when} unlearning"] == round(record["metrics"][name][metric], 4)
+    assert "| unlearned | 2.50 | 0.030 |" in results["cards"]["pipeline"]["text"]
+    text = results["cards"]["run"]["text"]
+    for part in (record["forget"]["sha256"], "num_rewinds: 2", "was not used", "nor a legal guarantee", "6 of its"):
+        assert part in text
+    assert "Ten runs." in results["cards"]["predictor"]["text"] and "| L1 |" in results["cards"]["predictor"]["text"]
 
 
 TRAINING = """
@@ -142,42 +142,42 @@ import torch
 from helpers import Examples, build_model, build_unlearner
 from huggingface_hub import HfApi
 from safetensors.torch import load_file
-from hf_invwnn.sharing import PushError
+from hf_invwnn.hub import PushError
 
 torch.manual_seed(0)
 forget = Examples(pixel_values=torch.randn(8, 1, 8, 8), labels=torch.arange(8))
 options = dict(output_dir=folder, push_to_hub=True, hub_model_id=name, num_snapshots=2, num_rewinds=1)
 unlearner = build_unlearner(build_model("vit"), forget, **options, save_strategy="epoch")
 api = HfApi()
-found["before"] = api.repo_exists(name)
+results["before"] = api.repo_exists(name)
 unlearner.train()
-found["trained"] = api.repo_exists(name)
+results["trained"] = api.repo_exists(name)
 unlearner.save_model()
-found["files"] = api.list_repo_files(name)
+results["files"] = api.list_repo_files(name)
 unlearner.push_to_hub(license="mit")
-found["card"] = open(api.hf_hub_download(name, "README.md")).read()
+results["card"] = open(api.hf_hub_download(name, "README.md")).read()
 try:
     build_unlearner(build_model("vit"), forget, **{**options, "hub_model_id": "no-user"})
 except PushError as error:
-    found["refused"] = str(error)
+    results["refused"] = str(error)
 """
 
 
-def test_an_unlearner_pushes_what_it_saved_and_nothing_before(hub, client, tmp_path) -> None:
-    """With `push_to_hub=True`: no repository before the end, and no checkpoint in it then."""
+def test_an_unlearner_pushes_the_saved_model_and_nothing_earlier(hub, client, tmp_path) -> None:
+    """With `push_to_hub=True` the repository is created at the end and contains no checkpoint."""
     tests = str(Path(__file__).parents[1])
     name = hub.name()
     code = f"import sys; sys.path.insert(0, {tests!r})\n" + TRAINING
-    found = client(code, folder=str(tmp_path / "out"), name=name)
-    assert (found["before"], found["trained"]) == (False, False)
-    assert sorted(found["files"]) == [
+    results = client(code, folder=str(tmp_path / "out"), name=name)
+    assert (results["before"], results["trained"]) == (False, False)
+    assert sorted(results["files"]) == [
         ".gitattributes",
         "README.md",
         "config.json",
         "model.safetensors",
         "unlearning.json",
     ]
-    assert list((tmp_path / "out").glob("checkpoint-*")), "there was nothing to leave out"
-    assert "license: mit" in found["card"] and "all 1 rewinds are done" in found["card"]
-    assert "`no-user` is no name of a repository" in found["refused"]
-    assert sys.executable not in found["card"] and str(tmp_path) not in found["card"]
+    assert list((tmp_path / "out").glob("checkpoint-*")), "without a checkpoint the test would prove nothing"
+    assert "license: mit" in results["card"] and "all 1 rounds are done" in results["card"]
+    assert "`no-user` is not the name of a repository" in results["refused"]
+    assert sys.executable not in results["card"] and str(tmp_path) not in results["card"]

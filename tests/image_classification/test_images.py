@@ -1,4 +1,4 @@
-"""Images are what the image processor makes of them, in the order of the data set, wherever they lie."""
+"""Processed images have the pixels and labels of the data set, in its order, in memory or one by one."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ import pytest
 import torch
 from transformers import ViTImageProcessorPil
 
-from hf_invwnn.image_classification import CropAndFlip
-from hf_invwnn.image_classification import digit_images
-from hf_invwnn.image_classification import ImageTensors, ProcessedImages, process_images
+from hf_invwnn.image_classification import ImageTensors, ProcessedImages, digit_images, process_images
 
 
 @pytest.fixture(scope="module")
@@ -25,13 +23,6 @@ def test_pixels_and_labels_are_those_of_each_image(processor: ViTImageProcessorP
         expected = np.asarray(test[index]["image"].convert("RGB"), dtype=np.float32).transpose(2, 0, 1) / 127.5 - 1
         torch.testing.assert_close(tensors[index]["pixel_values"], torch.from_numpy(expected))
         assert tensors[index]["labels"] == test[index]["label"]
-
-
-def test_digits_are_split_by_the_seed_without_overlap() -> None:
-    train, test = digit_images(seed=1)
-    assert (len(train), len(test)) == (1297, 500)
-    assert digit_images(seed=1)[1]["label"][:] == test["label"][:]
-    assert digit_images(seed=2)[1]["label"][:] != test["label"][:]
 
 
 def test_an_empty_data_set_has_no_examples(processor: ViTImageProcessorPil) -> None:
@@ -50,10 +41,10 @@ def test_lengths_that_differ_are_refused() -> None:
         ImageTensors(torch.zeros(3, 1, 2, 2), torch.zeros(2))
 
 
-# ---- Image by image ----
+# ---- One by one ----
 
 
-def test_what_does_not_fit_into_memory_is_processed_when_asked_for(processor: ViTImageProcessorPil) -> None:
+def test_images_that_do_not_fit_into_memory_are_processed_when_they_are_read(processor: ViTImageProcessorPil) -> None:
     _, test = digit_images()
     test = test.select(range(60))
     stored = process_images(test, processor)
@@ -68,27 +59,3 @@ def test_what_does_not_fit_into_memory_is_processed_when_asked_for(processor: Vi
         assert lazy[index]["labels"] == stored[index]["labels"]
     with pytest.raises(ValueError, match=r"no column \['img'\]"):
         process_images(test, processor, image_column="img")
-
-
-# ---- Augmentation ----
-
-
-def test_augmented_images_are_shifted_and_mirrored_and_the_set_itself_is_not() -> None:
-    pixels = torch.arange(1.0, 1 + 3 * 6 * 6).view(1, 3, 6, 6)
-    plain = ImageTensors(pixels.clone(), torch.tensor([4]))
-    padded = torch.nn.functional.pad(pixels[0], [2] * 4)
-    possible = {
-        tuple(view.flatten().tolist())
-        for top in range(5)
-        for left in range(5)
-        for window in [padded[:, top : top + 6, left : left + 6]]
-        for view in (window, window.flip(-1))
-    }
-    augmented = CropAndFlip(plain, padding=2)
-    torch.manual_seed(0)
-    seen = [augmented[0] for _ in range(600)]
-    assert {tuple(example["pixel_values"].flatten().tolist()) for example in seen} == possible
-    assert all(example["labels"] == 4 for example in seen)
-    assert torch.equal(plain.pixel_values, pixels)
-    with pytest.raises(ValueError, match="`padding` must be at least 0"):
-        CropAndFlip(plain, padding=-1)

@@ -1,4 +1,4 @@
-"""The metrics as `evaluate` modules: without a network, from several processes at once, equal to the functions."""
+"""The metrics as `evaluate` modules equal the functions; loading needs no network and works in several processes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ import pytest
 import hf_invwnn.metrics as metrics
 
 
-# One interpreter for all of it, because importing takes longest: what the packages import is checked first, then two
-# forked processes load the same scripts into the same fresh cache. Any connection attempt is an error, so that an
-# offline flag nobody heeds is noticed.
+# One interpreter, because imports take longest. It checks what the packages import; then two forked processes load the
+# same scripts into the same empty cache. Any connection is an error, also if a library ignores the offline flag.
 SCRIPT = """
 import json, os, socket, sys
 import hf_invwnn.metrics, hf_invwnn.scenarios
@@ -28,10 +27,10 @@ def refuse(*args, **kwargs):
 socket.socket.connect = refuse
 socket.create_connection = refuse
 import evaluate
-from hf_invwnn.metrics import METRICS, load, metric_path
+from hf_invwnn.metrics import MODULES, load, metric_path
 
 child = os.fork()
-for name in METRICS:
+for name in MODULES:
     load(name)
 splits = ["forget"] * 4 + ["retain"] * 4 + ["test"] * 4
 values = [i / 12 for i in range(12)]

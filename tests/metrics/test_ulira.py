@@ -1,4 +1,4 @@
-"""The likelihood-ratio attack finds what differs, and nothing where nothing does."""
+"""U-LiRA separates forgotten from unseen examples as far as their confidences differ, and no further."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ from hf_invwnn.metrics import ulira
 
 def probabilities(mean: float, seed: int, models: int = 12, examples: int = 400) -> np.ndarray:
     generator = np.random.default_rng(seed)
-    of_example = generator.normal(size=examples) * 3  # some examples are easy, which must not count
+    of_example = generator.normal(size=examples) * 3  # some examples are easy, which must not change the result
     of_example = np.random.default_rng(99).normal(size=examples) * 3
     return 1 / (1 + np.exp(-(mean + of_example + generator.normal(size=(models, examples)))))
 
 
-def test_models_that_forgot_as_if_they_had_never_seen_cannot_be_told_apart() -> None:
-    found = ulira(probabilities(0.0, 1), probabilities(0.0, 2))
-    assert found.auc == pytest.approx(0.5, abs=0.02)
-    assert found.accuracy == pytest.approx(0.5, abs=0.02)
-    assert found.tpr_at_fpr < 0.03
+def test_equal_distributions_cannot_be_separated() -> None:
+    attack = ulira(probabilities(0.0, 1), probabilities(0.0, 2))
+    assert attack.auc == pytest.approx(0.5, abs=0.02)
+    assert attack.accuracy == pytest.approx(0.5, abs=0.02)
+    assert attack.tpr_at_fpr < 0.03
 
 
-def test_the_attack_is_as_good_as_the_distance_allows() -> None:
-    """Two standard deviations apart, the best answer is right with the probability Phi(1)."""
-    found = ulira(probabilities(2.0, 1, models=60), probabilities(0.0, 2, models=60))
-    assert found.accuracy == pytest.approx(norm.cdf(1), abs=0.02)
-    assert found.auc == pytest.approx(norm.cdf(np.sqrt(2)), abs=0.02)
-    assert found.examples.shape == (400,)
-    assert found.examples.mean() == pytest.approx(found.accuracy)
+def test_the_attack_reaches_the_accuracy_of_the_optimal_classifier() -> None:
+    """For means two standard deviations apart, the optimal accuracy is Phi(1)."""
+    attack = ulira(probabilities(2.0, 1, models=60), probabilities(0.0, 2, models=60))
+    assert attack.accuracy == pytest.approx(norm.cdf(1), abs=0.02)
+    assert attack.auc == pytest.approx(norm.cdf(np.sqrt(2)), abs=0.02)
+    assert attack.examples.shape == (400,)
+    assert attack.examples.mean() == pytest.approx(attack.accuracy)
 
 
 def test_scores_equal_an_independent_computation() -> None:
@@ -58,6 +58,6 @@ def test_scores_equal_an_independent_computation() -> None:
         (np.zeros((3, 3)), np.zeros((3, 4)), "as many examples"),
     ],
 )
-def test_input_that_cannot_work(unlearned: np.ndarray, unseen: np.ndarray, match: str) -> None:
+def test_bad_arguments_are_refused(unlearned: np.ndarray, unseen: np.ndarray, match: str) -> None:
     with pytest.raises(ValueError, match=match):
         ulira(unlearned, unseen)

@@ -1,17 +1,20 @@
-"""Pictures and attacks that start from a finished comparison run as they say, and refuse an unfinished one."""
+"""Recipes that start from a finished comparison run as documented, and refuse an unfinished one."""
 
 from __future__ import annotations
 
+import json
 import sys
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 
-from hf_invwnn.benchmark import compare, read_settings
+from hf_invwnn.benchmark import compare, prepare_start, read_settings, unlearned_folder
+from hf_invwnn.image_classification import load_classifier
 
 
 RECIPES = Path(__file__).parents[2] / "recipes" / "image_classification"
@@ -55,21 +58,17 @@ def test_the_landscape_is_drawn(comparison: Path, monkeypatch: pytest.MonkeyPatc
     assert (comparison.parent / "out" / "landscape.png").stat().st_size > 10_000
 
 
-def test_the_landscape_knows_where_each_path_ends(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The path of a method starts at the trained weights and ends at those of the model that was kept."""
-    import numpy as np
-    from transformers import AutoModelForImageClassification
-
-    from hf_invwnn.benchmark import prepare_start, unlearned_folder
-
+def test_a_path_ends_at_the_saved_model(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path of a method starts at the original weights and ends at those of the saved unlearned model."""
     monkeypatch.syspath_prepend(RECIPES)
     module = import_module("landscape")
     settings = read_settings(comparison)
     start = prepare_start(settings, 0)
-    path = module.path_of(settings, start, "random_label", {"learning_rate": 1e-3})
-    kept = AutoModelForImageClassification.from_pretrained(unlearned_folder(settings, "random_label"))
+    references = json.loads((comparison.parent / "out" / "results.json").read_text())["references"]["0"]
+    path = module.path_of(settings, start, references, "random_label", {"learning_rate": 1e-3})
+    unlearned, _ = load_classifier(unlearned_folder(settings, "random_label"))
     np.testing.assert_array_equal(path[0], module.weights_of(start.model()))
-    np.testing.assert_allclose(path[-1], module.weights_of(kept), atol=1e-6)
+    np.testing.assert_allclose(path[-1], module.weights_of(unlearned), atol=1e-6)
 
 
 def test_activation_maps_of_every_model_are_drawn(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -80,20 +79,20 @@ def test_activation_maps_of_every_model_are_drawn(comparison: Path, monkeypatch:
 def test_every_model_is_examined(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(monkeypatch, "examine", comparison, "--max_relearning_steps", "10")
     lines = (comparison.parent / "out" / "examined.md").read_text().splitlines()
-    assert [line.split("|")[1].strip() for line in lines[2:]] == ["trained", "retrained", "NegGrad", "Random Label"]
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["original", "retrained", "NegGrad", "Random Label"]
     assert (comparison.parent / "out" / "examined" / "neg_grad" / "per_example.parquet").exists()
 
 
-def test_shadows_attack_one_forget_set(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_shadows_have_the_same_forget_set(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(monkeypatch, "ulira", comparison, "--shadows", "3", "--methods", "random_label")
     folder = comparison.parent / "out"
     lines = (folder / "ulira.md").read_text().splitlines()
-    assert [line.split("|")[1].strip() for line in lines[2:]] == ["trained, nothing forgotten", "Random Label"]
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["original", "Random Label"]
     indices = {path.read_text() for path in (folder / "shadows" / "starts").glob("*/splits/*.json")}
     assert len(list((folder / "shadows" / "starts").iterdir())) == 3 and len(indices) == 1
 
 
-@pytest.mark.parametrize("recipe", ["landscape", "class_activation", "ulira"])
+@pytest.mark.parametrize("recipe", ["landscape", "class_activation", "examine", "ulira"])
 def test_a_comparison_that_has_not_run_is_refused(
     recipe: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,3 +101,14 @@ def test_a_comparison_that_has_not_run_is_refused(
     with pytest.raises(SystemExit, match=r"--comparison: .* run `hf-invwnn compare`"):
         run(monkeypatch, recipe, path)
     assert not (tmp_path / "out" / "starts").exists()
+
+
+def test_results_of_another_data_set_are_refused(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match=r"--dataset: .* has results of 'digits', not of 'somebody/digits'"):
+        run(monkeypatch, "examine", comparison, "--dataset", "somebody/digits")
+    assert len(list((comparison.parent / "out" / "starts").iterdir())) == 1
+
+
+def test_a_method_that_was_not_compared_is_refused(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SystemExit, match=r"--methods: \['salun'\] are not in the comparison, which has neg_grad, "):
+        run(monkeypatch, "landscape", comparison, "--methods", "salun", "neg_grad")

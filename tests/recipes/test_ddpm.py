@@ -19,11 +19,11 @@ ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes" / "ddpm"
 
 
-def launch(recipe: str, *words: str, cwd: Path) -> None:
+def launch(recipe: str, *arguments: str, cwd: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, str(RECIPES / recipe), *words]
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, env=environment)
-    assert ended.returncode == 0, ended.stderr
+    command = [sys.executable, str(RECIPES / recipe), *arguments]
+    process = subprocess.run(command, capture_output=True, text=True, cwd=cwd, timeout=300, env=environment)
+    assert process.returncode == 0, process.stderr
 
 
 def settings(name: str) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def settings(name: str) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the pipeline and the judge in `outputs`, trained for moments."""
+    """A folder with a briefly trained pipeline and classifier in `outputs`."""
     folder = tmp_path_factory.mktemp("ddpm")
     short = {"train": ("--max_steps", "20"), "classifier": ("--num_train_epochs", "1")}
     for name, recipe in (("train", "train.py"), ("classifier", "train_classifier.py")):
@@ -40,24 +40,24 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_trained_pipeline_has_its_average_and_a_judge_its_accuracy(trained: Path) -> None:
+def test_a_trained_pipeline_has_its_average_and_a_classifier_its_accuracy(trained: Path) -> None:
     assert load_pipeline(trained / "outputs" / "ddpm" / "digits" / "pipeline").trained is not None
-    judged = json.loads((trained / "outputs" / "ddpm" / "digits" / "classifier" / "eval_results.json").read_text())
-    assert judged["eval_accuracy"] > 0.2
+    metrics = json.loads((trained / "outputs" / "ddpm" / "digits" / "classifier" / "eval_results.json").read_text())
+    assert metrics["eval_accuracy"] > 0.2
 
 
-def test_unlearning_writes_pipeline_results_and_pictures(trained: Path) -> None:
+def test_unlearning_writes_pipeline_results_and_plots(trained: Path) -> None:
     few = ("--num_images", "100", "--num_inference_steps", "2", "--num_rewinds", "1")
     launch("unlearn.py", "--config", str(RECIPES / "configs" / "digits_unlearn.yaml"), *few, cwd=trained)
     folder = trained / "outputs" / "ddpm" / "digits" / "unlearned"
-    assert json.loads((folder / "results.json").read_text())["after"]["kid"] is not None
+    assert json.loads((folder / "results.json").read_text())["unlearned"]["kid"] is not None
     assert load_pipeline(folder).trained is not None
     assert (folder / "generated.png").exists() and (folder / "curves.png").exists()
 
 
-def test_a_comparison_chooses_judges_and_does_nothing_twice(trained: Path, tmp_path: Path) -> None:
+def test_a_comparison_chooses_settings_and_repeats_no_run(trained: Path, tmp_path: Path) -> None:
     config = settings("digits_compare.yaml")
-    config["forget"]["max_forget_ratio"] = 99.0  # so that every setting reaches it at once
+    config["forget"]["max_forget_ratio"] = 99.0  # every setting reaches it in the first round
     for stage in ("sweep", "final", "fresh"):
         config[stage] |= {"num_images": 20, "num_inference_steps": 2, "kid_subset_size": 10}
     config["methods"] = {name: {"learning_rate": [1e-4, 1e-3]} for name in ("invwnn", "neg_grad")}
@@ -70,7 +70,7 @@ def test_a_comparison_chooses_judges_and_does_nothing_twice(trained: Path, tmp_p
     assert (folder / "results.json").read_text() == first
     table = (folder / "comparison.md").read_text()
     assert "| InvWNN | 2 |" in table and "| NegGrad | 2 |" in table
-    kept = {key: value for key, value in json.loads(first).items() if key != "before"}
-    assert sorted(json.loads(key)[0] for key in kept) == ["final"] * 2 + ["sweep"] * 4
+    runs = [key for key in json.loads(first) if key != "original"]
+    assert sorted(json.loads(key)[0] for key in runs) == ["final"] * 2 + ["sweep"] * 4
     for name in ("curves.png", "generated.png", "unlearned/invwnn/model_index.json"):
         assert (folder / name).exists()

@@ -1,4 +1,4 @@
-"""The app shows what the models say at each point of a run, in a browser too; and a run can be followed as it goes."""
+"""The app shows the predictions at each point of a run, also in a browser; trackio shows a run while it goes on."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ import pytest
 import torch
 from finished_runs import FORGET, finished_run, marked_splits  # noqa: F401
 from gradio_client import Client
+from helpers import differing
 from transformers import AutoImageProcessor, AutoModelForImageClassification
 from websockets.sync.client import connect
 
@@ -55,17 +56,16 @@ def address(recipe: ModuleType, bundles: Path) -> Iterator[str]:
     app.close()
 
 
-def test_a_bundle_goes_the_way_of_the_run(bundles: Path, finished_run: Path) -> None:  # noqa: F811
-    """The models at its ends are those of the run, bit for bit."""
+def test_a_bundle_repeats_the_run(bundles: Path, finished_run: Path) -> None:  # noqa: F811
+    """Its first and last model are those of the run, bit for bit."""
     record = json.loads((finished_run / "unlearning.json").read_text())
     history = json.loads((bundles / "digits" / "history.json").read_text())
     assert [point["ua"] for point in history] == [point["ua"] for point in record["history"]]
     points = sorted((bundles / "digits" / "points").iterdir())
     assert len(points) == len(history) == 3
-    for point, folder in ((points[0], finished_run / "_private" / "before"), (points[-1], finished_run)):
-        found, expected = (AutoModelForImageClassification.from_pretrained(path) for path in (point, folder))
-        theirs = expected.state_dict()
-        assert all(torch.equal(value, theirs[name]) for name, value in found.state_dict().items())
+    for point, folder in ((points[0], finished_run / "_private" / "original"), (points[-1], finished_run)):
+        model, expected = (AutoModelForImageClassification.from_pretrained(path) for path in (point, folder))
+        assert differing(model.state_dict(), expected.state_dict()) == []
     with pytest.raises(FileExistsError, match="is not empty"):
         import_module("app").build_bundle(finished_run, bundles / "digits")
 
@@ -75,36 +75,36 @@ def test_each_point_shows_what_its_model_predicts(
     bundles: Path,
     marked_splits: UnlearningSplits,  # noqa: F811
 ) -> None:
-    """Asked for over HTTP, and compared with the softmax of the model that lies there."""
+    """Compares answers over HTTP with the softmax of the model of the point."""
     client = Client(address, verbose=False)
     processor = AutoImageProcessor.from_pretrained(bundles / "digits", backend="pil")
     forget = ImageTensors.from_dataset(marked_splits.forget, processor)
     for point in (0, 1, 2):
-        said, curve, sides = client.predict(str(bundles / "digits"), point, api_name="/show")
-        assert f"**Rewind {point}**" in said and curve.count("<svg") == 1
-        forgotten, kept = sides.split("<h3>")[1:]
+        summary, curve, sides = client.predict(str(bundles / "digits"), point, api_name="/show")
+        assert f"**Round {point}**" in summary and curve.count("<svg") == 1
+        forgotten, retained = sides.split("<h3>")[1:]
         rows = re.findall(r"<tr>(.*?)</tr>", forgotten)[1:]
-        assert len(rows) == len(FORGET) and len(re.findall("<img", kept)) == 24
+        assert len(rows) == len(FORGET) and len(re.findall("<img", retained)) == 24
         model = AutoModelForImageClassification.from_pretrained(bundles / "digits" / "points" / f"{point:02d}")
         with torch.no_grad():
             shares = model(forget.pixel_values).logits.softmax(-1).numpy()
         for row, share, label in zip(rows, shares, forget.labels.tolist(), strict=True):
             cells = re.findall(r'<td class="(\S+)">(\d) <small>([\d.]+)</small></td>', row)
-            kind, predicted, confidence = cells[1]  # before, here, retrained
+            kind, predicted, confidence = cells[1]  # original, this point, retrained
             assert int(predicted) == int(np.argmax(share))
             assert float(confidence) == pytest.approx(share[label], abs=0.006)
             assert kind == ("as-labelled" if np.argmax(share) == label else "other")
 
 
 class Browser:
-    """A page in headless Chromium, asked and told through its debugging protocol."""
+    """A page in headless Chromium, controlled through its debugging protocol."""
 
     def __init__(self, url: str, profile: Path) -> None:
         words = ["--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", "--window-size=1100,1500"]
         command = [str(CHROMIUM), *words, f"--user-data-dir={profile}", "about:blank"]
         self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
         assert self.process.stderr is not None
-        port = next(found[1] for line in self.process.stderr if (found := re.search(r"127\.0\.0\.1:(\d+)/", line)))
+        port = next(match[1] for line in self.process.stderr if (match := re.search(r"127\.0\.0\.1:(\d+)/", line)))
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/json") as answer:
             page = next(tab for tab in json.load(answer) if tab["type"] == "page")
         self.socket = connect(page["webSocketDebuggerUrl"], max_size=None)
@@ -126,11 +126,11 @@ class Browser:
     def wait_for(self, text: str, seconds: float = 30) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            shown = self.call("Runtime.evaluate", expression="document.body ? document.body.innerText : ''")
-            if text in shown["result"].get("value", ""):
+            page = self.call("Runtime.evaluate", expression="document.body ? document.body.innerText : ''")
+            if text in page["result"].get("value", ""):
                 return
             time.sleep(0.2)
-        raise AssertionError(f"{text!r} was not shown within {seconds} seconds")
+        raise AssertionError(f"the page did not show {text!r} within {seconds} seconds")
 
     def close(self) -> None:
         self.socket.close()
@@ -145,22 +145,22 @@ for (const kind of ['input', 'change', 'pointerup']) slider.dispatchEvent(new Ev
 """
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="there is no browser here; the same is asked for over HTTP above")
-def test_somebody_moves_along_the_curve_in_a_browser(address: str, tmp_path: Path) -> None:
+@pytest.mark.skipif(CHROMIUM is None, reason="no browser is installed; the test above does the same over HTTP")
+def test_the_slider_changes_the_point_in_a_browser(address: str, tmp_path: Path) -> None:
     browser = Browser(address, tmp_path / "profile")
     try:
-        browser.wait_for("Rewind 2")
+        browser.wait_for("Round 2")
         browser.wait_for("Forgotten")
         browser.call("Runtime.evaluate", expression=MOVE)
-        browser.wait_for("Rewind 1")
+        browser.wait_for("Round 1")
         picture = base64.b64decode(browser.call("Page.captureScreenshot")["data"])
-        assert len(picture) > 20_000, "an empty page is smaller"
+        assert len(picture) > 20_000, "the page is empty"
         assert browser.errors == []
     finally:
         browser.close()
 
 
-FOLLOWED = """
+TRACKED_RUN = """
 import json
 import sys
 sys.path.insert(0, {tests!r})
@@ -169,19 +169,19 @@ from helpers import Examples, build_model, build_unlearner
 from trackio.sqlite_storage import SQLiteStorage
 
 torch.manual_seed(0)
-forget, held_out = (
+forget, unseen = (
     Examples(pixel_values=torch.randn(8, 1, 8, 8), labels=torch.arange(8)) for _ in range(2)
 )
-options = dict(output_dir={folder!r}, eval_dataset=held_out, num_snapshots=2, num_rewinds=3)
+options = dict(output_dir={folder!r}, eval_dataset=unseen, num_snapshots=2, num_rewinds=3)
 unlearner = build_unlearner(build_model("vit"), forget, report_to="trackio", project="p", run_name="r", **options)
 unlearner.train()
 print(json.dumps([SQLiteStorage.get_logs("p", "r"), unlearner.history]))
 """
 
 
-def test_trackio_shows_rewinds_ua_and_held_out_loss(tmp_path: Path) -> None:
-    """With nothing but `report_to="trackio"`, on a machine without a network."""
-    code = FOLLOWED.format(tests=str(ROOT / "tests"), folder=str(tmp_path / "out"))
+def test_trackio_logs_rounds_ua_and_unseen_loss(tmp_path: Path) -> None:
+    """Needs only `report_to="trackio"`, and no network."""
+    code = TRACKED_RUN.format(tests=str(ROOT / "tests"), folder=str(tmp_path / "out"))
     environment = {**os.environ, "TRACKIO_DIR": str(tmp_path / "trackio"), "HF_HUB_OFFLINE": "1"}
     ended = subprocess.run(
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, cwd=tmp_path
@@ -190,9 +190,9 @@ def test_trackio_shows_rewinds_ua_and_held_out_loss(tmp_path: Path) -> None:
     logs, history = json.loads(ended.stdout.splitlines()[-1])
 
     def logged(name: str) -> list[float]:
-        found = {name.replace("/", "_"): name for log in logs for name in log}
-        return [log[found[name]] for log in logs if found.get(name) in log]
+        keys = {key.replace("/", "_"): key for log in logs for key in log}
+        return [log[keys[name]] for log in logs if keys.get(name) in log]
 
-    assert logged("train_rewind") == [0, 1, 2, 3]
+    assert logged("train_round") == [0, 1, 2, 3]
     assert logged("train_ua") == pytest.approx([point["ua"] for point in history])
     assert logged("eval_unseen_loss") == pytest.approx([point["eval_unseen_loss"] for point in history])

@@ -1,4 +1,4 @@
-"""Small datasets whose rows can be told apart by their column `row`."""
+"""Small datasets with the column `row`, which identifies their examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad input is refused before any work, by an error that names the argument."""
+"""Bad arguments of a scenario raise an error that names the argument."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from hf_invwnn.scenarios import (
     label_noise,
     overfitting,
     random_subset,
-    triggered,
+    triggered_test_set,
 )
 
 
@@ -37,7 +37,7 @@ from hf_invwnn.scenarios import (
         ({"label_column": "fine_label"}, ValueError, r"`train` has no column `fine_label`.*`label_column`"),
     ],
 )
-def test_draws(scenario, arguments, error, match, train, test):
+def test_shares_and_seeds(scenario, arguments, error, match, train, test):
     with pytest.raises(error, match=match):
         scenario(train, test, **arguments)
 
@@ -74,7 +74,7 @@ def test_unlabelled_examples(train, test):
     ("label", "error", "match"),
     [
         ("cow", ValueError, "`label` 'cow' is no class of `label`; its classes are"),
-        (9, ValueError, "`label` 9 must be the class of some of `train`, but none"),
+        (9, ValueError, "`label` 9 must be the class of some examples of `train`, but it is the class of none"),
         (-1, ValueError, "`label` -1 must be the class of some"),
         (1.0, TypeError, "`label` must be a class id or name, got 1.0"),
         (True, TypeError, "`label` must be a class id or name, got True"),
@@ -85,21 +85,23 @@ def test_classes(label, error, match, train, test):
         class_removal(train, test, label=label)
 
 
-def test_a_class_that_is_everything(train, test):
+def test_a_class_of_all_examples_is_refused(train, test):
     cats, cats_test = (data.filter(lambda example: example["label"] == 0) for data in (train, test))
-    with pytest.raises(ValueError, match="`label` 0 must be the class of some of `train`, but all"):
+    with pytest.raises(
+        ValueError, match="`label` 0 must be the class of some examples of `train`, but it is the class of all"
+    ):
         class_removal(cats, test, label=0)
-    with pytest.raises(ValueError, match="`test` has no example of another class than `label` 0"):
+    with pytest.raises(ValueError, match="`test` has only examples of the class `label` 0"):
         class_removal(train, cats_test, label=0)
     plain, plain_test = (data.cast_column("label", train.features["row"]) for data in (cats, test))
-    with pytest.raises(ValueError, match="`label` of `train` has one class"):
+    with pytest.raises(ValueError, match="`label` of `train` has only one class"):
         label_noise(plain, plain_test)
     with pytest.raises(ValueError, match="`label` 'cat' is a name, but `label` holds plain integers"):
         class_removal(plain, plain_test, label="cat")
 
 
 def test_a_clean_label_column_is_not_overwritten(train, test):
-    with pytest.raises(ValueError, match="`train` has a column `clean_label` already"):
+    with pytest.raises(ValueError, match="`train` already has a column `clean_label`"):
         label_noise(train.add_column("clean_label", np.zeros(200, dtype=int)), test)
 
 
@@ -131,9 +133,9 @@ def test_given_validation_is_checked_like_the_others(train, test):
 @pytest.mark.parametrize(
     ("arguments", "match"),
     [
-        ({"target": 9}, "`target` 9 is the class of no example"),
+        ({"target": 9}, "`train` has no example of the class `target` 9"),
         ({"target": "cow"}, "`target` 'cow' is no class"),
-        ({"image_column": "picture"}, "`image_column` 'picture' is no column of `train`"),
+        ({"image_column": "picture"}, "`image_column` 'picture' is not a column of `train`"),
         ({"fraction": 1.5}, "`fraction`"),
     ],
 )
@@ -142,11 +144,17 @@ def test_poisoning(arguments, match, train, test):
         badnets(train, test, **arguments)
 
 
-def test_only_poisoned_splits_have_an_attack_to_judge(train, test):
+def test_a_test_set_of_the_target_class_cannot_be_triggered(train, test):
+    target_only = test.filter(lambda example: example["label"] == 0)
+    with pytest.raises(ValueError, match=r"`splits\.test` has only images of the target class"):
+        triggered_test_set(badnets(train, target_only))
+
+
+def test_only_badnets_splits_have_a_triggered_test_set(train, test):
     with pytest.raises(ValueError, match="'badnets', got 'label_noise'"):
-        triggered(label_noise(train, test))
+        triggered_test_set(label_noise(train, test))
 
 
-def test_overfitting_on_no_example(train, test):
+def test_overfitting_needs_an_example(train, test):
     with pytest.raises(ValueError, match=r"`fraction` of 0.001 makes 0 of 180"):
         overfitting(train, test, fraction=0.001)

@@ -1,4 +1,4 @@
-"""What every scenario promises, and what each adds."""
+"""The splits of every scenario, and those of each."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hf_invwnn.scenarios import (
     label_noise,
     overfitting,
     random_subset,
-    triggered,
+    triggered_test_set,
 )
 
 
@@ -160,7 +160,7 @@ def test_overfitting_forgets_all_that_the_model_is_trained_on(train, test, tmp_p
     assert UnlearningSplits.load_from_disk(tmp_path / "splits").sha256 == splits.sha256
 
 
-def test_poisoned_images_have_the_signature_and_the_target(train, test):
+def test_poisoned_images_have_the_trigger_and_the_label_of_the_target(train, test):
     splits = badnets(train, test, target="owl")
     clean = {example["row"]: example for example in train}
     assert len(splits.forget) == 36
@@ -173,16 +173,16 @@ def test_poisoned_images_have_the_signature_and_the_target(train, test):
     assert all(list(e["image"].getdata()) == list(clean[e["row"]]["image"].getdata()) for e in splits.validation)
 
 
-def test_the_attack_is_judged_without_images_of_the_target_class(train, test):
-    attacked = triggered(badnets(train, test, target=2))
+def test_the_triggered_test_set_has_no_image_of_the_target_class(train, test):
+    triggered = triggered_test_set(badnets(train, test, target=2))
     true = {example["row"]: example["label"] for example in test}
-    assert len(attacked) == sum(label != 2 for label in true.values())
-    assert all(example["label"] == 2 and true[example["row"]] != 2 for example in attacked)
-    assert all(example["image"].getpixel((0, 0)) == 255 for example in attacked)
+    assert len(triggered) == sum(label != 2 for label in true.values())
+    assert all(example["label"] == 2 and true[example["row"]] != 2 for example in triggered)
+    assert all(example["image"].getpixel((0, 0)) == 255 for example in triggered)
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "1"])
-def test_the_signature_marks_the_left_edge_and_nothing_else(mode):
+def test_the_trigger_changes_the_left_edge_only(mode):
     image = Image.fromarray(np.full((32, 32, 3), 100, np.uint8)).convert(mode)
     marked = np.array(add_trigger(image)).astype(int).reshape(32, 32, -1)
     before = np.array(image).astype(int).reshape(32, 32, -1)

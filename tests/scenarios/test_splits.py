@@ -1,4 +1,4 @@
-"""The record of a forget set: its hash, its files, and what of it may be published."""
+"""The hash, the files and the public summary of the splits of an experiment."""
 
 from __future__ import annotations
 
@@ -14,9 +14,6 @@ from hf_invwnn.scenarios import (
     given_indices,
     hash_indices,
     label_noise,
-)
-from hf_invwnn.scenarios import (
-    saving as storage,
 )
 
 
@@ -52,7 +49,7 @@ def test_a_round_trip_keeps_everything(train, test, tmp_path):
 
 
 def test_empty_validation_and_transforms_survive_the_disk(train, test, tmp_path):
-    """`datasets` writes no file for an empty dataset and cannot save a transform; neither may stop a save."""
+    """`datasets` writes no file for an empty dataset and cannot save a transform; both must be saved all the same."""
     transformed = train.with_transform(lambda batch: {"pixels": batch["row"]})
     given_indices(transformed, test, indices=[1]).save_to_disk(tmp_path / "splits")
     loaded = UnlearningSplits.load_from_disk(tmp_path / "splits")
@@ -83,7 +80,7 @@ def test_a_full_folder_is_not_overwritten_but_an_empty_one_is_used(train, test, 
 
 
 def test_a_save_that_fails_leaves_nothing(train, test, tmp_path, monkeypatch):
-    monkeypatch.setattr(storage.json, "dumps", lambda *args, **kwargs: 1 / 0)
+    monkeypatch.setattr("json.dumps", lambda *args, **kwargs: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         given_indices(train, test, indices=[1]).save_to_disk(tmp_path / "splits")
     assert list(tmp_path.iterdir()) == []
@@ -118,7 +115,7 @@ def test_missing_or_broken_parts_are_named(train, test, tmp_path):
         UnlearningSplits.load_from_disk(folder)
     (tmp_path / "elsewhere").rename(folder / "test")
     (folder / "splits.json").write_text("{")
-    with pytest.raises(ValueError, match=r"splits.json' cannot be read as JSON"):
+    with pytest.raises(ValueError, match=r"splits.json` cannot be read as JSON"):
         UnlearningSplits.load_from_disk(folder)
     (folder / "splits.json").write_text("[]")
     with pytest.raises(ValueError, match="must hold a JSON object, got `list`"):

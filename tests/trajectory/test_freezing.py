@@ -1,4 +1,4 @@
-"""Running statistics stay bitwise as they are, and the model gets back everything that was done to keep them."""
+"""`frozen_statistics` keeps running statistics bitwise unchanged, and restores the modes and hooks of the model."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import nn
 from hf_invwnn.trajectory.freezing import frozen_statistics
 
 
-def steps(model: nn.Module, digits: Examples) -> None:
-    """Three steps as the Trainer takes them, with `model.train()` before each."""
+def train_three_steps(model: nn.Module, digits: Examples) -> None:
+    """Three SGD steps with `model.train()` before each, as in the Trainer."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
     for index in range(3):
         model.train()
@@ -29,28 +29,28 @@ def test_statistics_are_bitwise_unchanged_while_weights_move(resnet: nn.Module, 
     assert any(name.endswith("running_mean") for name in before)
     assert any(name.endswith("num_batches_tracked") for name in before)
     with frozen_statistics(resnet):
-        steps(resnet, digits)
+        train_three_steps(resnet, digits)
     assert differing(buffers(resnet), before) == []
     moved = set(differing(copied(resnet), weights))
-    assert moved == {name for name, _ in resnet.named_parameters()}, "scale and shift still train"
+    assert moved == {name for name, _ in resnet.named_parameters()}, "all parameters train, scale and shift too"
 
 
-def test_statistics_do_move_without_it(resnet: nn.Module, digits: Examples) -> None:
-    """The counterpart, or the test above would pass on a model that has none."""
+def test_statistics_move_without_the_context(resnet: nn.Module, digits: Examples) -> None:
+    """Without this counterpart, the test above would pass on a model without statistics."""
     before = buffers(resnet)
-    steps(resnet, digits)
+    train_three_steps(resnet, digits)
     assert set(differing(buffers(resnet), before)) == set(before)
 
 
-def test_layers_normalise_by_their_statistics_and_not_by_the_batch() -> None:
+def test_layers_normalise_with_running_statistics() -> None:
     layer = nn.BatchNorm1d(2)
     layer.running_mean.copy_(torch.tensor([1.0, -1.0]))
     layer.running_var.copy_(torch.tensor([4.0, 0.25]))
     x = torch.randn(8, 2, generator=torch.Generator().manual_seed(0))
     with frozen_statistics(layer):
         layer.train()
-        found = layer(x)
-    torch.testing.assert_close(found, (x - layer.running_mean) / (layer.running_var + layer.eps).sqrt())
+        normalised = layer(x)
+    torch.testing.assert_close(normalised, (x - layer.running_mean) / (layer.running_var + layer.eps).sqrt())
 
 
 def test_dropout_and_layers_without_statistics_still_train() -> None:
@@ -62,7 +62,7 @@ def test_dropout_and_layers_without_statistics_still_train() -> None:
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_modes_and_hooks_are_given_back(resnet: nn.Module, digits: Examples, training: bool) -> None:
+def test_modes_and_hooks_are_restored(resnet: nn.Module, digits: Examples, training: bool) -> None:
     resnet.train(training)
     modes = [layer.training for layer in resnet.modules()]
     hooks = [len(layer._forward_pre_hooks) for layer in resnet.modules()]
@@ -73,7 +73,7 @@ def test_modes_and_hooks_are_given_back(resnet: nn.Module, digits: Examples, tra
     assert [len(layer._forward_pre_hooks) for layer in resnet.modules()] == hooks
 
 
-def test_they_are_given_back_after_an_error_too() -> None:
+def test_modes_and_hooks_are_restored_after_an_error() -> None:
     model = build_model("resnet").train()
     with pytest.raises(KeyboardInterrupt), frozen_statistics(model):
         raise KeyboardInterrupt

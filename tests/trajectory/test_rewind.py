@@ -1,6 +1,8 @@
-"""One rewind of a real model is the equation of the paper, for every parameter."""
+"""One rewind of a real model follows the equation of the paper for every parameter."""
 
 from __future__ import annotations
+
+import sys
 
 import numpy as np
 import pytest
@@ -10,11 +12,11 @@ from reference import invwnn_residual, rewound
 from torch import nn
 
 from hf_invwnn import LinearPredictor
+from hf_invwnn.errors import NonFiniteWeightsError
 from hf_invwnn.predictor import load_predictor, parameter_kind
 from hf_invwnn.trajectory.rewind import past_weights, rewind
-from hf_invwnn.errors import NonFiniteWeightsError
-from hf_invwnn.trajectory.trajectory import Trajectory
 from hf_invwnn.trajectory.tracking import select_parameters
+from hf_invwnn.trajectory.trajectory import Trajectory
 
 
 SCALES = [0.25, 1.0, 4.0]
@@ -23,7 +25,7 @@ SCALES = [0.25, 1.0, 4.0]
 def fine_tuned(
     model: nn.Module, digits: Examples, **options: str
 ) -> tuple[Trajectory, dict[str, np.ndarray], dict[str, torch.Tensor]]:
-    """Records K points of plain SGD: the trajectory, the points `(K, N)` by name, and all weights before a rewind."""
+    """Records K points of plain SGD; returns the trajectory, the points `(K, N)` by name, and the last weights."""
     tracked = select_parameters(model)
     trajectory = Trajectory(tracked, SNAPSHOTS, **options)
     optimizer = torch.optim.SGD(tracked.values(), lr=0.1)
@@ -42,7 +44,7 @@ def fine_tuned(
 @pytest.mark.parametrize("residual_scale", SCALES)
 @pytest.mark.parametrize("architecture", ["vit", "resnet"])
 def test_a_rewind_with_invwnn_equals_the_reference(digits: Examples, architecture: str, residual_scale: float) -> None:
-    """theta^t + scale * InvWNN(W, dW) in float64 from the recorded points, to the rounding of float32."""
+    """Expected: theta^t + scale * InvWNN(W, dW), in float64 from the recorded points; equal up to float32 rounding."""
     model, predictor = build_model(architecture), build_predictor()
     trajectory, points, _ = fine_tuned(model, digits)
     rewind(trajectory, predictor, residual_scale)
@@ -52,9 +54,9 @@ def test_a_rewind_with_invwnn_equals_the_reference(digits: Examples, architectur
         weights = {key: value.numpy() for key, value in predictor.networks[kind].state_dict().items()}
         residual = invwnn_residual(weights, points[name].T)
         expected = rewound(points[name], residual, residual_scale)
-        found = parameter.detach().numpy().ravel()
-        np.testing.assert_allclose(found, expected, rtol=2e-7, atol=1e-6 * residual_scale, err_msg=name)
-        assert np.abs(found - points[name][0]).max() > 1e-4, f"{name} must have moved"
+        rewound_weights = parameter.detach().numpy().ravel()
+        np.testing.assert_allclose(rewound_weights, expected, rtol=2e-7, atol=1e-6 * residual_scale, err_msg=name)
+        assert np.abs(rewound_weights - points[name][0]).max() > 1e-4, f"{name} did not move"
         kinds.add(kind)
     assert kinds == {"conv", "linear", "bias"}
 
@@ -73,7 +75,7 @@ def test_a_rewind_with_the_task_vector_equals_the_reference(
         np.testing.assert_allclose(parameter.detach().numpy().ravel(), expected, rtol=2e-7, atol=1e-7, err_msg=name)
 
 
-def test_a_rewind_starts_from_the_oldest_snapshot_and_not_from_where_the_model_is(
+def test_a_rewind_starts_from_the_oldest_snapshot_and_not_from_the_current_weights(
     vit: nn.Module, digits: Examples
 ) -> None:
     trajectory, points, _ = fine_tuned(vit, digits)
@@ -85,8 +87,8 @@ def test_a_rewind_starts_from_the_oldest_snapshot_and_not_from_where_the_model_i
         assert np.array_equal(parameter.detach().numpy().ravel(), points[name][0]), name
 
 
-def test_a_rewind_touches_tracked_parameters_only(resnet: nn.Module, digits: Examples) -> None:
-    """Untracked parameters and BatchNorm's buffers stay bitwise what they are."""
+def test_a_rewind_changes_tracked_parameters_only(resnet: nn.Module, digits: Examples) -> None:
+    """Untracked parameters and BatchNorm buffers stay bitwise unchanged."""
     resnet.classifier.requires_grad_(False)
     trajectory, _, before = fine_tuned(resnet, digits)
     rewind(trajectory, build_predictor(), 1.0)
@@ -96,12 +98,12 @@ def test_a_rewind_touches_tracked_parameters_only(resnet: nn.Module, digits: Exa
 def test_the_trajectory_is_not_changed(vit: nn.Module, digits: Examples) -> None:
     trajectory, points, _ = fine_tuned(vit, digits)
     rewind(trajectory, LinearPredictor(), 1.0)
-    for name, _, snapshots in trajectory.items():
-        assert np.array_equal(snapshots.numpy().reshape(SNAPSHOTS, -1), points[name])
+    for name, _, snapshots in trajectory.blocks(sys.maxsize):
+        assert np.array_equal(snapshots.numpy(), points[name])
 
 
 def test_bfloat16_snapshots_give_the_residual_to_a_thousandth(digits: Examples) -> None:
-    """The relative L2 error of the residual of a whole model; the ends are exact, so the task vector has none."""
+    """Relative L2 error of the residual of a whole model. The ends are exact, so the task vector has no error."""
     residuals: dict[str, dict[str, torch.Tensor]] = {"linear": {}, "base": {}}
     for dtype in ("float32", "bfloat16"):
         model = build_model("vit")
@@ -114,11 +116,11 @@ def test_bfloat16_snapshots_give_the_residual_to_a_thousandth(digits: Examples) 
                 optimizer.step()
             trajectory.record()
         for kind, predictor in (("linear", LinearPredictor()), ("base", load_predictor("base"))):
-            found = [
-                predictor.predict_residual(snapshots, parameter_kind(local.shape)).flatten()
-                for _, local, snapshots in trajectory.items()
+            of_parameters = [
+                predictor.predict_residual(snapshots, trajectory.shards.kind(name))
+                for name, _, snapshots in trajectory.blocks(sys.maxsize)
             ]
-            residuals[kind][dtype] = torch.cat(found)
+            residuals[kind][dtype] = torch.cat(of_parameters)
     assert torch.equal(residuals["linear"]["float32"], residuals["linear"]["bfloat16"])
     exact, rounded = residuals["base"]["float32"], residuals["base"]["bfloat16"]
     assert 0 < (rounded - exact).norm() / exact.norm() < 1e-3
@@ -133,15 +135,16 @@ def test_a_model_in_bfloat16_is_rewound_in_float32_and_rounded_once(vit: nn.Modu
         for parameter in tracked.values():
             parameter.mul_(1.5).add_(0.01)
     trajectory.record()
-    points = {name: snapshots.clone() for name, _, snapshots in trajectory.items()}
+    points = {name: snapshots.clone() for name, _, snapshots in trajectory.blocks(sys.maxsize)}
     rewind(trajectory, LinearPredictor(0.3), 0.5)
     for name, parameter in tracked.items():
         low, high = points[name]
-        assert torch.equal(parameter, (low + 0.5 * (-0.3 * (high - low))).bfloat16()), name
+        expected = (low + 0.5 * (-0.3 * (high - low))).bfloat16()
+        assert torch.equal(parameter.flatten(), expected), name
 
 
-def test_past_weights_goes_by_the_shape_of_the_parameter() -> None:
-    """3-D and more conv, 2-D linear, 1-D bias."""
+def test_past_weights_derives_the_kind_from_the_shape() -> None:
+    """Three or more dimensions: conv; two: linear; one: bias."""
     predictor = LinearPredictor({"conv": 1.0, "linear": 2.0, "bias": 3.0})
     for shape, expected in (((2, 2, 2, 2), -1.0), ((2, 2, 2), -1.0), ((2, 2), -2.0), ((2,), -3.0)):
         trajectory = torch.stack([torch.zeros(shape), torch.ones(shape)])
@@ -159,7 +162,7 @@ def test_a_trajectory_that_is_not_full_is_refused(vit: nn.Module) -> None:
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 def test_a_non_finite_prediction_is_refused_by_name(vit: nn.Module, digits: Examples, value: float) -> None:
-    """It must never be written into the parameter it was predicted for."""
+    """The parameter keeps its weights: the prediction is checked before it is written."""
     trajectory, _, before = fine_tuned(vit, digits)
     poisoned = list(select_parameters(vit))[5]
     trajectory._stored[poisoned][-1, 3] = value

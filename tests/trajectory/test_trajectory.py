@@ -1,19 +1,21 @@
-"""Snapshots: which parameters, bitwise what values, where they live, and how they come back."""
+"""Selection of tracked parameters, recording and restoring of trajectories, snapshots and interpolation."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 
 import pytest
 import torch
 from helpers import build_model
 from torch import nn
 
+from hf_invwnn.trajectory.memory import trajectory_bytes
 from hf_invwnn.trajectory.sharding import LocalShards
 from hf_invwnn.trajectory.snapshot import Snapshot, interpolate
-from hf_invwnn.trajectory.trajectory import Trajectory
 from hf_invwnn.trajectory.tracking import non_finite, select_parameters
+from hf_invwnn.trajectory.trajectory import Trajectory
 
 
 def parameters(seed: int = 0) -> dict[str, nn.Parameter]:
@@ -32,7 +34,7 @@ def move(values: Iterable[nn.Parameter], size: float, seed: int) -> None:
 def recorded(
     tracked: dict[str, nn.Parameter], snapshots: int, size: float = 0.1, **options: str
 ) -> tuple[Trajectory, dict[str, torch.Tensor]]:
-    """A trajectory of `snapshots` points, and the points themselves in float32, `(K, *shape)`."""
+    """A full trajectory, and the recorded points themselves in float32, `(K, *shape)` by name."""
     trajectory = Trajectory(tracked, snapshots, **options)
     points: dict[str, list[torch.Tensor]] = {name: [] for name in tracked}
     for index in range(snapshots):
@@ -44,10 +46,16 @@ def recorded(
     return trajectory, {name: torch.stack(values) for name, values in points.items()}
 
 
-# ---- Which parameters ----
+def read(trajectory: Trajectory) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+    """Name, local weights and snapshots `(count, *shape)` of every whole parameter."""
+    for name, local, snapshots in trajectory.blocks(sys.maxsize):
+        yield name, local, snapshots.reshape(trajectory.count, *trajectory.shards.tensors[name].shape)
 
 
-def test_all_that_require_grad_are_tracked_by_default(vit: nn.Module) -> None:
+# ---- Selection of parameters ----
+
+
+def test_all_parameters_that_require_grad_are_tracked_by_default(vit: nn.Module) -> None:
     vit.vit.embeddings.requires_grad_(False)
     expected = {name for name, parameter in vit.named_parameters() if parameter.requires_grad}
     assert set(select_parameters(vit)) == expected
@@ -55,9 +63,10 @@ def test_all_that_require_grad_are_tracked_by_default(vit: nn.Module) -> None:
 
 
 def test_a_pattern_is_searched_for_anywhere_in_the_names(vit: nn.Module) -> None:
-    found = set(select_parameters(vit, r"classifier|layernorm_after"))
-    assert found == {name for name, _ in vit.named_parameters() if "classifier" in name or "layernorm_after" in name}
-    assert {"classifier.weight", "classifier.bias"} < found
+    selected = set(select_parameters(vit, r"classifier|layernorm_after"))
+    names = [name for name, _ in vit.named_parameters()]
+    assert selected == {name for name in names if "classifier" in name or "layernorm_after" in name}
+    assert {"classifier.weight", "classifier.bias"} < selected
 
 
 def test_a_pattern_cannot_unfreeze(vit: nn.Module) -> None:
@@ -73,19 +82,21 @@ def test_tied_parameters_count_once() -> None:
     assert list(select_parameters(model)) == ["first.weight"]
 
 
-def test_a_pattern_that_matches_nothing_says_what_names_there_are(vit: nn.Module) -> None:
+def test_a_pattern_that_matches_nothing_is_refused_with_examples_of_names(vit: nn.Module) -> None:
     first = next(name for name, _ in vit.named_parameters())
-    with pytest.raises(ValueError, match=r"`tracked_parameters` matches no trainable parameter, got 'decoder'") as err:
+    with pytest.raises(
+        ValueError, match=r"`tracked_parameters` matches no trainable parameter, got 'decoder'"
+    ) as error:
         select_parameters(vit, "decoder")
-    assert first in str(err.value)
+    assert first in str(error.value)
 
 
-def test_a_pattern_that_is_none_is_refused(vit: nn.Module) -> None:
+def test_an_invalid_pattern_is_refused(vit: nn.Module) -> None:
     with pytest.raises(ValueError, match=re.escape("`tracked_parameters` is not a regular expression")):
         select_parameters(vit, "(")
 
 
-def test_a_model_with_nothing_trainable_is_refused(vit: nn.Module) -> None:
+def test_a_model_without_trainable_parameters_is_refused(vit: nn.Module) -> None:
     vit.requires_grad_(False)
     with pytest.raises(ValueError, match="`model` has no parameter that requires grad"):
         select_parameters(vit)
@@ -98,63 +109,63 @@ def test_snapshots_come_back_bitwise_oldest_first() -> None:
     tracked = parameters()
     trajectory, points = recorded(tracked, 5)
     assert trajectory.is_full
-    seen = []
-    for name, local, snapshots in trajectory.items():
+    names = []
+    for name, local, snapshots in read(trajectory):
         assert local.data_ptr() == tracked[name].data_ptr()
         assert torch.equal(snapshots, points[name]), name
-        seen.append(name)
-    assert seen == list(tracked)
+        names.append(name)
+    assert names == list(tracked)
 
 
-def test_snapshots_do_not_follow_the_parameters() -> None:
+def test_snapshots_do_not_change_with_the_parameters() -> None:
     tracked = parameters()
     trajectory, points = recorded(tracked, 3)
     move(tracked.values(), 1.0, seed=9)
-    for name, _, snapshots in trajectory.items():
+    for name, _, snapshots in read(trajectory):
         assert torch.equal(snapshots, points[name])
 
 
-def test_a_trajectory_that_is_not_full_gives_what_it_has() -> None:
+def test_a_trajectory_that_is_not_full_returns_the_snapshots_taken_so_far() -> None:
     tracked = parameters()
     trajectory = Trajectory(tracked, 4)
-    assert [snapshots.shape[0] for _, _, snapshots in trajectory.items()] == [0] * 4
+    assert [snapshots.shape[0] for _, _, snapshots in read(trajectory)] == [0] * 4
     trajectory.record()
     move(tracked.values(), 0.1, seed=1)
     trajectory.record()
     assert trajectory.count == 2
     assert not trajectory.is_full
-    for name, _, snapshots in trajectory.items():
+    for name, _, snapshots in read(trajectory):
         assert snapshots.shape == (2, *tracked[name].shape)
         assert torch.equal(snapshots[1], tracked[name])
 
 
-def test_recording_beyond_the_last_snapshot_is_an_error() -> None:
+def test_recording_into_a_full_trajectory_is_an_error() -> None:
     trajectory, _ = recorded(parameters(), 3)
     with pytest.raises(RuntimeError, match="already holds its 3 snapshots"):
         trajectory.record()
 
 
-def test_clearing_makes_room_for_new_snapshots_in_the_same_memory() -> None:
+def test_a_cleared_trajectory_records_into_the_same_memory() -> None:
     tracked = parameters()
     trajectory, _ = recorded(tracked, 3)
-    size = trajectory.nbytes
+    addresses = {name: stored.data_ptr() for name, stored in trajectory.state_dict().items()}
     trajectory.clear()
     assert trajectory.count == 0
     move(tracked.values(), 2.0, seed=5)
     trajectory.record()
-    for name, _, snapshots in trajectory.items():
+    for name, _, snapshots in read(trajectory):
         assert torch.equal(snapshots, tracked[name].detach().unsqueeze(0))
-    assert trajectory.nbytes == size
+    assert {name: stored.data_ptr() for name, stored in trajectory.state_dict().items()} == addresses
 
 
-def test_bfloat16_keeps_differences_to_the_rounding_of_bfloat16() -> None:
-    """The error must be relative to how far a weight moved (2^-9 of it), and not to how large the weight is."""
+def test_bfloat16_keeps_differences_up_to_the_rounding_of_bfloat16() -> None:
+    """The error is relative to how far a weight moved (2^-9 of it), not to how large the weight is."""
     tracked = parameters()
     with torch.no_grad():
         for parameter in tracked.values():
             parameter.add_(100)
     trajectory, points = recorded(tracked, 5, size=0.01, dtype="bfloat16")
-    for name, _, snapshots in trajectory.items():
+    for name, _, snapshots in read(trajectory):
         assert torch.equal(snapshots[0], points[name][0]), "the oldest snapshot is exact"
         assert torch.equal(snapshots[-1], points[name][-1]), "and so is the newest"
         moved = points[name] - points[name][:1]
@@ -167,29 +178,31 @@ def test_bfloat16_keeps_differences_to_the_rounding_of_bfloat16() -> None:
 def test_bfloat16_takes_less_memory() -> None:
     tracked = parameters()
     numbers = sum(parameter.numel() for parameter in tracked.values())
-    assert Trajectory(tracked, 15).nbytes == 15 * 4 * numbers
-    assert Trajectory(tracked, 15, "bfloat16").nbytes == (2 * 4 + 13 * 2) * numbers
+    for dtype, expected in (("float32", 15 * 4 * numbers), ("bfloat16", (2 * 4 + 13 * 2) * numbers)):
+        trajectory, _ = recorded(tracked, 15, dtype=dtype)
+        assert sum(stored.nbytes for stored in trajectory.state_dict().values()) == expected
+        assert trajectory_bytes(trajectory.shards, 15, dtype) == expected
 
 
 def test_parameters_in_half_precision_are_recorded_exactly() -> None:
     tracked = {name: nn.Parameter(value.bfloat16()) for name, value in parameters().items()}
     trajectory, points = recorded(tracked, 3)
-    for name, _, snapshots in trajectory.items():
+    for name, _, snapshots in read(trajectory):
         assert snapshots.dtype == torch.float32
         assert torch.equal(snapshots, points[name])
 
 
-def test_the_device_of_the_snapshots_is_that_asked_for() -> None:
+def test_snapshots_are_on_the_device_of_their_storage() -> None:
     tracked = {"weight": nn.Parameter(torch.empty(2, device="meta"))}
     for storage, device in (("model", "meta"), ("cpu", "cpu")):
         trajectory = Trajectory(tracked, 3, storage=storage)
         assert trajectory.state_dict() == {}
-        assert trajectory._place("weight", 0).device.type == device
+        assert trajectory._row("weight", 0).device.type == device
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("count", [0, 1, 2, 4])
-def test_a_saved_trajectory_comes_back_bitwise(dtype: str, count: int) -> None:
+def test_a_saved_trajectory_is_restored_bitwise(dtype: str, count: int) -> None:
     tracked = parameters()
     trajectory = Trajectory(tracked, 4, dtype)
     for index in range(count):
@@ -199,8 +212,8 @@ def test_a_saved_trajectory_comes_back_bitwise(dtype: str, count: int) -> None:
     other = Trajectory(parameters(seed=1), 4, dtype)
     other.load_state_dict(state, count)
     assert other.count == count
-    for (_, _, found), (_, _, expected) in zip(other.items(), trajectory.items(), strict=True):
-        assert torch.equal(found, expected)
+    for (name, _, restored), (_, _, expected) in zip(read(other), read(trajectory), strict=True):
+        assert torch.equal(restored, expected), name
 
 
 def test_a_saved_trajectory_that_does_not_fit_is_refused() -> None:
@@ -230,7 +243,7 @@ def test_a_snapshot_restores_bitwise() -> None:
     assert all(torch.equal(tracked[name], value) for name, value in before.items())
 
 
-def test_taking_a_snapshot_again_replaces_the_first() -> None:
+def test_taking_a_snapshot_again_replaces_the_values() -> None:
     tracked = parameters()
     snapshot = Snapshot(LocalShards(tracked))
     move(tracked.values(), 1.0, seed=1)
@@ -255,7 +268,7 @@ def test_interpolation_is_exact_at_both_ends_and_linear_between() -> None:
         torch.testing.assert_close(parameter.detach().double(), expected_value, rtol=1e-6, atol=1e-7)
 
 
-def test_non_finite_names_what_is() -> None:
+def test_non_finite_returns_the_names_of_tensors_with_an_infinity_or_nan() -> None:
     values = {"good": torch.ones(2), "nan": torch.tensor([1.0, float("nan")]), "inf": torch.tensor(float("-inf"))}
     assert non_finite(values.items()) == ["nan", "inf"]
     assert non_finite(build_model("vit").named_parameters()) == []

@@ -1,1 +1,1 @@
-"""Scripts for `evaluate.load`, which copies each one on its own: they import from the installed package only."""
+"""Scripts for `evaluate.load`, which copies each to a cache; so their imports are absolute."""

@@ -7,11 +7,11 @@ from typing import Any
 import datasets
 import evaluate
 
-from ..loss_auc import loss_auc
+from hf_invwnn.metrics.loss_auc import loss_auc
 
 
 class LossAUC(evaluate.Metric):
-    """`compute` takes the arguments of [`~hf_invwnn.metrics.loss_auc`] and returns what it returns."""
+    """`compute` takes the arguments of [`~hf_invwnn.metrics.loss_auc`] and returns the same."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

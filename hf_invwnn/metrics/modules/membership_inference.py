@@ -7,11 +7,11 @@ from typing import Any
 import datasets
 import evaluate
 
-from ..membership_inference import membership_inference
+from hf_invwnn.metrics.membership_inference import membership_inference
 
 
 class MembershipInference(evaluate.Metric):
-    """`compute` takes the arguments of [`~hf_invwnn.metrics.membership_inference`] and returns what it returns."""
+    """`compute` takes the arguments of [`~hf_invwnn.metrics.membership_inference`] and returns the same."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

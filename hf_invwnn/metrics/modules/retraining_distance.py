@@ -7,11 +7,11 @@ from typing import Any
 import datasets
 import evaluate
 
-from ..retraining_distance import retraining_distance
+from hf_invwnn.metrics.retraining_distance import retraining_distance
 
 
 class RetrainingDistance(evaluate.Metric):
-    """`compute` takes the arguments of [`~hf_invwnn.metrics.retraining_distance`] and returns what it returns."""
+    """`compute` takes the arguments of [`~hf_invwnn.metrics.retraining_distance`] and returns the same."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(

@@ -7,11 +7,11 @@ from typing import Any
 import datasets
 import evaluate
 
-from ..unlearning_accuracy import unlearning_accuracy
+from hf_invwnn.metrics.unlearning_accuracy import unlearning_accuracy
 
 
 class UnlearningAccuracy(evaluate.Metric):
-    """`compute` takes the arguments of [`~hf_invwnn.metrics.unlearning_accuracy`] and returns what it returns."""
+    """`compute` takes the arguments of [`~hf_invwnn.metrics.unlearning_accuracy`] and returns the same."""
 
     def _info(self) -> evaluate.MetricInfo:
         return evaluate.MetricInfo(
