@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..diffusion import ClassForgetting, ForgetClassArguments
@@ -43,6 +43,8 @@ def unlearn_diffusion(arguments: ForgetClassArguments, data: DataArguments, run:
     Raises:
         ValueError: An argument cannot work; the message names it.
     """
+    if arguments.noise_seed is None:
+        arguments = replace(arguments, noise_seed=run.seed)
     args = UnlearningArguments(
         output_dir=run.output_dir,
         learning_rate=run.learning_rate,

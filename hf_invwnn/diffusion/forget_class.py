@@ -42,7 +42,10 @@ class ForgetClassArguments:
     num_images: int = field(default=500, metadata={"help": "Images generated for each measurement."})
     num_inference_steps: int = field(default=50, metadata={"help": "DDIM steps for each image."})
     generation_batch_size: int = field(default=250, metadata={"help": "Images generated in a batch."})
-    noise_seed: int = field(default=0, metadata={"help": "Seed of the noise that images are generated from."})
+    noise_seed: int | None = field(
+        default=None,
+        metadata={"help": "Seed of the noise of generated images; that of the run by default."},
+    )
     kid_subset_size: int = field(default=250, metadata={"help": "Images in each subset of KID."})
     kid_subsets: int = field(default=50, metadata={"help": "Number of subsets of KID."})
 
@@ -102,12 +105,13 @@ def make_judge(
     if arguments.classifier is None:
         return None
     classifier = ImageClassifier.from_pretrained(arguments.classifier)
-    noise = fixed_noise(arguments.num_images, unet, arguments.noise_seed)
+    seed = arguments.noise_seed or 0
+    noise = fixed_noise(arguments.num_images, unet, seed)
     conditions = None
     if classes := getattr(unet.config, "num_class_embeds", None):
         conditions = {"class_labels": torch.arange(len(noise)) % classes}
     distance = KernelDistance(
-        reference.pixel_values, classifier, arguments.kid_subset_size, arguments.kid_subsets, arguments.noise_seed
+        reference.pixel_values, classifier, arguments.kid_subset_size, arguments.kid_subsets, seed
     )
     return ForgetRatioJudge(
         classifier,

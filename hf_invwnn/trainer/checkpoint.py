@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from safetensors.torch import load_file
+from torch import nn
+from transformers import PreTrainedModel
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints, sort_checkpoints
-from transformers.utils import logging
+from transformers.utils import SAFE_WEIGHTS_NAME, is_peft_available, logging
 
 from ..errors import CheckpointMismatchError, CorruptCheckpointError
 from ..trajectory.sharding import any_process
@@ -167,6 +170,31 @@ def load_run(unlearner: Unlearner, folder: str | os.PathLike) -> None:
     unlearner.run_state = RunState.from_dict(state["run"])
 
 
+def saves_itself(model: nn.Module) -> bool:
+    """Whether a module that the Trainer would save as a bare state dict has a `save_pretrained`."""
+    known: tuple[type, ...] = (PreTrainedModel,)
+    if is_peft_available():
+        from peft import PeftModel
+
+        known = (*known, PeftModel)
+    return hasattr(model, "save_pretrained") and not isinstance(model, known)
+
+
+def trained_tensors(unlearner: Unlearner, state_dict: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """
+    A state dict without frozen parameters, such as a base model under LoRA layers: a resumed run has them already, and
+    compares their hash.
+    """
+    model = unlearner.accelerator.unwrap_model(unlearner.model)
+    frozen = dict(model.named_parameters()).keys() - unlearner.tracked.parameters.keys()
+    return {name: value for name, value in state_dict.items() if name not in frozen}
+
+
+def load_trained_tensors(model: Any, folder: str | os.PathLike) -> None:
+    """Loads what [`trained_tensors`] left; the Trainer would fail on the missing parameters of a bare module."""
+    model.load_state_dict(load_file(Path(folder) / SAFE_WEIGHTS_NAME), strict=False)
+
+
 def schedule(unlearner: Unlearner) -> dict[str, int]:
     """The settings that determine which step belongs to which round; they must not change within a run."""
     return {
@@ -210,4 +238,13 @@ def _shorten(value: Any) -> Any:
     return f"{value[:12]}..." if isinstance(value, str) and len(value) == 64 else value
 
 
-__all__ = ["atomic_checkpoint", "find_checkpoint", "load_run", "save_run", "schedule"]
+__all__ = [
+    "atomic_checkpoint",
+    "find_checkpoint",
+    "load_run",
+    "load_trained_tensors",
+    "save_run",
+    "saves_itself",
+    "schedule",
+    "trained_tensors",
+]

@@ -10,11 +10,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from accelerate.utils import broadcast_object_list
-from safetensors.torch import load_file
 from torch import nn
-from transformers import PreTrainedModel, Trainer
+from transformers import Trainer
 from transformers.trainer_utils import TrainOutput
-from transformers.utils import SAFE_WEIGHTS_NAME, is_peft_available
 
 from ..audit.publish import run_contents
 from ..audit.record import write_record
@@ -24,7 +22,7 @@ from ..trajectory.sharding import reshard
 from ..trajectory.snapshot import Snapshot
 from ..trajectory.tracking import TrackedParameters, select_parameters
 from . import checkpoint
-from .accuracy import classification_accuracy, most_likely_class
+from .accuracy import default_metrics
 from .arguments import UnlearningArguments
 from .callback import UnlearningCallback
 from .checks import check_datasets, check_distribution, check_output_dir, check_rules, evaluation_sets
@@ -111,15 +109,7 @@ class Unlearner(Trainer):
         rules = [*rules_from(args, sets), *stopping_rules]
         check_rules(rules, sets)
         label_names = getattr(model, "label_names", args.label_names)
-        if trainer_kwargs.get("compute_metrics") is None:
-            if label_names == [] and args.target_ua is not None:
-                raise ValueError(
-                    f"`target_ua` needs an accuracy on the forget set, got {args.target_ua}, but "
-                    f"{type(model).__name__} takes no labels; pass a rule in `stopping_rules`, or `compute_metrics`."
-                )
-            if label_names != []:
-                trainer_kwargs["compute_metrics"] = classification_accuracy
-                trainer_kwargs.setdefault("preprocess_logits_for_metrics", most_likely_class)
+        trainer_kwargs |= default_metrics(model, label_names, args, trainer_kwargs)
         check_output_dir(args.output_dir)
 
         self.forget_dataset = forget_dataset
@@ -311,31 +301,23 @@ class Unlearner(Trainer):
                 self._incomplete_folder = None
 
     def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
-        """
-        Saves as the Trainer does. Checkpoints of a module with its own `save_pretrained` hold no frozen parameters,
-        such as the base model under LoRA layers: a resumed run has them, and compares their hash.
-        """
         model = self.accelerator.unwrap_model(self.model)
-        if _saves_itself(model):
-            frozen = dict(model.named_parameters()).keys() - self.tracked.parameters.keys()
-            tensors = model.state_dict() if state_dict is None else state_dict
-            state_dict = {name: value for name, value in tensors.items() if name not in frozen}
+        if checkpoint.saves_itself(model):
+            state_dict = checkpoint.trained_tensors(self, model.state_dict() if state_dict is None else state_dict)
         super()._save(output_dir, state_dict)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
-        if self.is_fsdp_enabled or not _saves_itself(self.accelerator.unwrap_model(self.model)):
+        if self.is_fsdp_enabled or not checkpoint.saves_itself(self.accelerator.unwrap_model(self.model)):
             super()._load_from_checkpoint(resume_from_checkpoint, model)
-            return
-        # The Trainer warns of parameters that a checkpoint lacks, by attributes that only a `PreTrainedModel` has.
-        target: Any = self.model if model is None else model
-        target.load_state_dict(load_file(Path(resume_from_checkpoint) / SAFE_WEIGHTS_NAME), strict=False)
+        else:
+            checkpoint.load_trained_tensors(self.model if model is None else model, resume_from_checkpoint)
 
     # ---- Saving and sharing ----
 
     def save_model(self, output_dir: str | os.PathLike | None = None, _internal_call: bool = False) -> None:
         """Saves as the Trainer does and, after a finished run, the record beside the model."""
         folder, model = str(output_dir or self.args.output_dir), self.accelerator.unwrap_model(self.model)
-        if _internal_call or not _saves_itself(model):
+        if _internal_call or not checkpoint.saves_itself(model):
             with self._no_push():
                 super().save_model(folder if output_dir else None, _internal_call)
         elif self.is_world_process_zero():
@@ -455,16 +437,6 @@ class Unlearner(Trainer):
             yield
         finally:
             self.args.push_to_hub = push_to_hub
-
-
-def _saves_itself(model: nn.Module) -> bool:
-    """Whether a module that the Trainer would save as a bare state dict has a `save_pretrained`."""
-    known: tuple[type, ...] = (PreTrainedModel,)
-    if is_peft_available():
-        from peft import PeftModel
-
-        known = (*known, PeftModel)
-    return hasattr(model, "save_pretrained") and not isinstance(model, known)
 
 
 __all__ = ["Unlearner"]

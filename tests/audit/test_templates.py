@@ -7,6 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
+import pytest
 from helpers import build_predictor
 
 
@@ -25,6 +26,7 @@ assert main(["report", sys.argv[2], "--html", sys.argv[1] + "/page.html"]) == 0
 """
 
 
+@pytest.mark.slow
 def test_cards_and_reports_work_from_an_installed_wheel(finished_run: Path, tmp_path: Path) -> None:
     """The wheel contains the templates."""
     build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(tmp_path / "dist")]

@@ -12,6 +12,7 @@ from hf_invwnn.cli import demo
 from hf_invwnn.cli.main import EXIT_BAD_INPUT, main
 
 
+@pytest.mark.slow
 def test_the_demo_saves_results_curves_and_a_model_that_loads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -31,6 +32,7 @@ def test_the_demo_saves_results_curves_and_a_model_that_loads(
         assert word in output
 
 
+@pytest.mark.slow
 def test_the_results_of_the_demo_contain_no_forget_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "EPOCHS", 1)
     main(["demo", "--output-dir", str(tmp_path)])

@@ -12,6 +12,7 @@ from torch import nn
 from hf_invwnn.evaluation.relearning import relearn
 
 
+@pytest.mark.slow
 def test_relearning_trains_on_the_retain_set_and_evaluates_the_forget_set(
     memorised_vit: nn.Module, noisy: Examples, unseen: Examples, tmp_path: Path
 ) -> None:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import shutil
 
+import pytest
+
 from hf_invwnn.cli.main import EXIT_BAD_INPUT
 from hf_invwnn.files import sha256_of_files
 from hf_invwnn.hub.cards import BEGIN, END
 
+
+pytestmark = pytest.mark.slow  # every test starts a client process
 
 PUSHES = """
 from contextlib import redirect_stderr
@@ -95,6 +99,8 @@ results["number"] = number
 HfApi().delete_file("preprocessor_config.json", name)
 before = api.model_info(name).sha
 import shutil
+
+import pytest
 from huggingface_hub.constants import HF_HUB_CACHE
 shutil.rmtree(HF_HUB_CACHE)
 control(fail_on="/README.md")

@@ -95,6 +95,7 @@ def decoded(body: bytes) -> list[bytes]:
     return parts
 
 
+@pytest.mark.slow
 def test_no_marked_byte_is_uploaded_and_indices_only_on_request(
     hub, client, marked_run, marked_splits, finished_run, tmp_path
 ) -> None:

@@ -7,6 +7,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from helpers import build_predictor
@@ -18,6 +19,9 @@ from hf_invwnn.files import sha256_of_files
 from hf_invwnn.histories import RunSpec
 from hf_invwnn.histories.rows import history_dataset
 from hf_invwnn.hub.allowlist import model_files
+
+
+pytestmark = pytest.mark.slow  # every test starts a client process
 
 
 def a_pipeline(folder: Path) -> None:

@@ -44,6 +44,7 @@ if child:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_light_imports_then_offline_loading_by_two_processes_at_once(tmp_path):
     environment = os.environ | {
