@@ -48,8 +48,9 @@ def save_run(
     With several processes all of them must call it; the first one evaluates and saves.
 
     Returns:
-        `dict`: The content of `results.json` (empty on the other processes): for `"original"`, `"unlearned"` and `"retrained"` the metrics of
-        [`evaluate_model`]; `history`, `stopped`, `splits` and, with a retrained model, `distance`.
+        `dict`: The content of `results.json` (empty on the other processes): for `"original"`, `"unlearned"` and
+        `"retrained"` the metrics of [`evaluate_model`]; `history`, `stopped`, `splits` and, with a retrained model,
+        `distance`.
     """
     folder = Path(str(unlearner.args.output_dir))
     device = unlearner.args.device

@@ -98,7 +98,7 @@ def draw_plan(
     Args:
         num_classes (`dict[str, int]`): Number of classes of each dataset.
         architectures (`Sequence[str]`): Out of `SMALL_MODELS`; all by default.
-        ordinary (`int`, defaults to 4), counterfactual (`int`, defaults to 2): Number of runs of each type in a family.
+        ordinary (`int`, defaults to 4), counterfactual (`int`, defaults to 2): Runs of each type in a family.
         epochs (`int`, defaults to 50): Epochs of ordinary runs.
         examples (`tuple[int, int]`, defaults to `(300, 900)`): Minimum and maximum number of training examples.
         seed (`int`, defaults to 0): Seed of the settings.

@@ -8,9 +8,9 @@ import numpy as np
 from datasets import Dataset
 from PIL import Image
 
-from .checks import check_datasets, check_fraction, check_seed
+from .checks import check_draw
 from .class_removal import class_id
-from .held_out import draw, without
+from .held_out import draw_rows
 from .label_noise import CLEAN_LABEL_COLUMN, relabelled
 from .labels import integer_labels
 from .splits import UnlearningSplits
@@ -41,10 +41,7 @@ def badnets(
         target (`int` or `str`, *optional*, defaults to 0): Label of poisoned images: a class id, or a class name
             if `label_column` is a `ClassLabel`.
         fraction (`float`, *optional*, defaults to 0.2): Share of the remaining `train` to poison, in (0, 1).
-        validation_fraction (`float`, *optional*, defaults to 0.1): Share of `train` to hold out, in [0, 1); 0 leaves
-            the validation set empty.
-        seed (`int`, *optional*, defaults to 0): Seed of every draw.
-        label_column (`str`, *optional*, defaults to `"label"`): Column of the class ids.
+        validation_fraction (`float`), seed (`int`), label_column (`str`): As for [`random_subset`].
         image_column (`str`, *optional*, defaults to `"image"`): Column of the images.
 
     Returns:
@@ -55,10 +52,7 @@ def badnets(
         ValueError: A share is outside its interval or amounts to no example, the class or a column does not exist,
             labels are not integers, or `train` already has a column `clean_label`.
     """
-    check_datasets(train, test, label_column)
-    check_fraction(fraction, "fraction")
-    check_fraction(validation_fraction, "validation_fraction", allow_zero=True)
-    check_seed(seed)
+    check_draw(train, test, label_column, fraction, validation_fraction, seed)
     for name, dataset in (("train", train), ("test", test)):
         if image_column not in dataset.column_names:
             raise ValueError(
@@ -73,10 +67,7 @@ def badnets(
     if target_id not in labels:
         raise ValueError(f"`train` has no example of the class `target` {target!r}.")
 
-    rng = np.random.default_rng(seed)
-    held_out = draw(np.arange(len(train)), validation_fraction, rng, "validation_fraction")
-    remaining = without(len(train), held_out)
-    forget = draw(np.arange(len(remaining)), fraction, rng, "fraction")
+    held_out, remaining, forget, _ = draw_rows(len(train), fraction, validation_fraction, seed)
     poisoned = labels.copy()
     poisoned[remaining[forget]] = target_id
     labelled = relabelled(train, poisoned, labels, label_column).select(remaining)

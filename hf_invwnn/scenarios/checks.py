@@ -39,6 +39,14 @@ def check_datasets(train: Any, test: Any, label_column: str) -> None:
     check_same_classes(train, test, "test", label_column)
 
 
+def check_draw(train: Any, test: Any, label_column: str, fraction: Any, validation_fraction: Any, seed: Any) -> None:
+    """Checks what the scenarios that draw a share of the training set have in common."""
+    check_datasets(train, test, label_column)
+    check_fraction(fraction, "fraction")
+    check_fraction(validation_fraction, "validation_fraction", allow_zero=True)
+    check_seed(seed)
+
+
 def check_same_classes(train: Dataset, other: Dataset, argument: str, label_column: str) -> None:
     """Raises if two `ClassLabel` columns have different names."""
     names = [getattr(dataset.features[label_column], "names", None) for dataset in (train, other)]
@@ -110,4 +118,12 @@ def checked_indices(
     return result
 
 
-__all__ = ["check_dataset", "check_datasets", "check_fraction", "check_same_classes", "check_seed", "checked_indices"]
+__all__ = [
+    "check_dataset",
+    "check_datasets",
+    "check_draw",
+    "check_fraction",
+    "check_same_classes",
+    "check_seed",
+    "checked_indices",
+]

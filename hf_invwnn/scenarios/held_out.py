@@ -2,7 +2,43 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+
+
+class Drawn(NamedTuple):
+    """
+    The rows of a training set that a scenario has drawn.
+
+    Args:
+        validation (`np.ndarray`): Rows that are held out.
+        remaining (`np.ndarray`): All other rows.
+        chosen (`np.ndarray`): Positions in `remaining` that were drawn from it.
+        rng (`np.random.Generator`): The generator, for further draws.
+    """
+
+    validation: np.ndarray
+    remaining: np.ndarray
+    chosen: np.ndarray
+    rng: np.random.Generator
+
+
+def draw_rows(num_examples: int, fraction: float, validation_fraction: float, seed: int) -> Drawn:
+    """
+    Draws the validation rows of a training set, then a share of the rest, with one generator.
+
+    Args:
+        num_examples (`int`): Size of the training set.
+        fraction (`float`), validation_fraction (`float`), seed (`int`): Arguments of the scenario.
+
+    Raises:
+        ValueError: A fraction above 0 amounts to no example, or to all of them.
+    """
+    rng = np.random.default_rng(seed)
+    validation = draw(np.arange(num_examples), validation_fraction, rng, "validation_fraction")
+    remaining = without(num_examples, validation)
+    return Drawn(validation, remaining, draw(np.arange(len(remaining)), fraction, rng, "fraction"), rng)
 
 
 def draw(candidates: np.ndarray, fraction: float, rng: np.random.Generator, argument: str) -> np.ndarray:
@@ -40,4 +76,4 @@ def without(num_examples: int, held_out: np.ndarray) -> np.ndarray:
     return np.flatnonzero(keep)
 
 
-__all__ = ["draw", "without"]
+__all__ = ["Drawn", "draw", "draw_rows", "without"]

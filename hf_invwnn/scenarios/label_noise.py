@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from datasets import Dataset
 
-from .checks import check_datasets, check_fraction, check_seed
-from .held_out import draw, without
+from .checks import check_draw
+from .held_out import draw_rows
 from .labels import integer_labels, known_classes
 from .splits import UnlearningSplits
 
@@ -35,10 +35,7 @@ def label_noise(
         train (`Dataset`): All training examples, with clean labels.
         test (`Dataset`): Test examples, passed through.
         fraction (`float`, *optional*, defaults to 0.2): Share of the remaining `train` to mislabel, in (0, 1).
-        validation_fraction (`float`, *optional*, defaults to 0.1): Share of `train` to hold out, in [0, 1); 0 leaves
-            the validation set empty.
-        seed (`int`, *optional*, defaults to 0): Seed of every draw.
-        label_column (`str`, *optional*, defaults to `"label"`): Column of the class ids.
+        validation_fraction (`float`), seed (`int`), label_column (`str`): As for [`random_subset`].
 
     Returns:
         [`UnlearningSplits`].
@@ -48,10 +45,7 @@ def label_noise(
         ValueError: A share is outside its interval or amounts to no example, `label_column` does not hold class ids,
             there are fewer than two classes, or `train` already has a column `clean_label`.
     """
-    check_datasets(train, test, label_column)
-    check_fraction(fraction, "fraction")
-    check_fraction(validation_fraction, "validation_fraction", allow_zero=True)
-    check_seed(seed)
+    check_draw(train, test, label_column, fraction, validation_fraction, seed)
     if CLEAN_LABEL_COLUMN in train.column_names:
         raise ValueError(
             f"`train` already has a column `{CLEAN_LABEL_COLUMN}`, which would be overwritten; rename it."
@@ -63,10 +57,7 @@ def label_noise(
             f"`{label_column}` of `train` has only one class, {classes.tolist()}: there are no wrong labels."
         )
 
-    rng = np.random.default_rng(seed)
-    held_out = draw(np.arange(len(train)), validation_fraction, rng, "validation_fraction")
-    remaining = without(len(train), held_out)
-    forget = draw(np.arange(len(remaining)), fraction, rng, "fraction")
+    held_out, remaining, forget, rng = draw_rows(len(train), fraction, validation_fraction, seed)
     noisy = labels.copy()
     noisy[remaining[forget]] = _other_class(labels[remaining[forget]], classes, rng)
     return UnlearningSplits.from_indices(

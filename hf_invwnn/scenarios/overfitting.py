@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 from datasets import Dataset
 
-from .checks import check_datasets, check_fraction, check_seed
-from .held_out import draw, without
+from .checks import check_draw
+from .held_out import draw_rows
 from .splits import UnlearningSplits
 
 
@@ -29,10 +28,7 @@ def overfitting(
         test (`Dataset`): Test examples, passed through.
         fraction (`float`, *optional*, defaults to 0.01): Share of `train`, without the validation examples, to train
             on, in (0, 1).
-        validation_fraction (`float`, *optional*, defaults to 0.1): Share of `train` to hold out, in [0, 1); 0 leaves
-            the validation set empty.
-        seed (`int`, *optional*, defaults to 0): Seed of every draw.
-        label_column (`str`, *optional*, defaults to `"label"`): Column of the class ids.
+        validation_fraction (`float`), seed (`int`), label_column (`str`): As for [`random_subset`].
 
     Returns:
         [`UnlearningSplits`] with an empty `retain`.
@@ -42,18 +38,13 @@ def overfitting(
         ValueError: A share is outside its interval or amounts to no example, or `label_column` does not hold class
             ids.
     """
-    check_datasets(train, test, label_column)
-    check_fraction(fraction, "fraction")
-    check_fraction(validation_fraction, "validation_fraction", allow_zero=True)
-    check_seed(seed)
-
-    rng = np.random.default_rng(seed)
-    held_out = draw(np.arange(len(train)), validation_fraction, rng, "validation_fraction")
-    chosen = draw(without(len(train), held_out), fraction, rng, "fraction")
+    check_draw(train, test, label_column, fraction, validation_fraction, seed)
+    drawn = draw_rows(len(train), fraction, validation_fraction, seed)
+    chosen = drawn.remaining[drawn.chosen]
     return UnlearningSplits.from_indices(
         train.select(chosen),
         range(len(chosen)),
-        validation=train.select(held_out),
+        validation=train.select(drawn.validation),
         test=test,
         scenario="overfitting",
         seed=int(seed),

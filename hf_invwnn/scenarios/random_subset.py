@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 from datasets import Dataset
 
-from .checks import check_datasets, check_fraction, check_seed
-from .held_out import draw, without
+from .checks import check_draw
+from .held_out import draw_rows
 from .splits import UnlearningSplits
 
 
@@ -42,15 +41,8 @@ def random_subset(
         ValueError: A share is outside its interval or amounts to no example, or `label_column` does not hold class
             ids.
     """
-    check_datasets(train, test, label_column)
-    check_fraction(fraction, "fraction")
-    check_fraction(validation_fraction, "validation_fraction", allow_zero=True)
-    check_seed(seed)
-
-    rng = np.random.default_rng(seed)
-    held_out = draw(np.arange(len(train)), validation_fraction, rng, "validation_fraction")
-    remaining = without(len(train), held_out)
-    forget = draw(np.arange(len(remaining)), fraction, rng, "fraction")
+    check_draw(train, test, label_column, fraction, validation_fraction, seed)
+    held_out, remaining, forget, _ = draw_rows(len(train), fraction, validation_fraction, seed)
     return UnlearningSplits.from_indices(
         train.select(remaining),
         forget,

@@ -59,8 +59,8 @@ def default_metrics(
         return {"compute_metrics": classification_accuracy, "preprocess_logits_for_metrics": logits}
     if args.target_ua is not None:
         raise ValueError(
-            f"`target_ua` needs an accuracy on the forget set, got {args.target_ua}, but {type(model).__name__} takes no "
-            "labels; pass a rule in `stopping_rules`, or `compute_metrics`."
+            f"`target_ua` needs an accuracy on the forget set, got {args.target_ua}, but {type(model).__name__} takes "
+            "no labels; pass a rule in `stopping_rules`, or `compute_metrics`."
         )
     return {}
 
