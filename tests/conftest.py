@@ -81,8 +81,9 @@ def bert() -> nn.Module:
 @pytest.fixture(scope="session")
 def memorised(digits: Examples) -> dict[str, torch.Tensor]:
     """
-    Weights of the tiny ViT after training on the first 192 digits, 32 of them (0..31) with a wrong label. It is trained
-    in float64: training amplifies the rounding of float32, which differs between processors, into another model.
+    Weights of the tiny ViT after training on the first 192 digits, 32 of them (0..31) with a wrong label. It is
+    trained in float64: training amplifies the rounding of float32, which differs between processors, into another
+    model.
     """
     model = build_model("vit").double().train()
     train = with_noise(digits).part(0, 192).columns

@@ -132,9 +132,9 @@ def differing(found: Mapping[str, torch.Tensor], expected: Mapping[str, torch.Te
 
 def align(model: nn.Module) -> None:
     """
-    Copies every weight to newly allocated, aligned memory. Weights that are mapped from a safetensors file begin at any
-    multiple of eight bytes, and kernels for small batches sum in another order there: the results of the same weights
-    differ in the last digits.
+    Copies every weight to newly allocated, aligned memory. Weights that are mapped from a safetensors file begin at
+    any multiple of eight bytes, and kernels for small batches sum in another order there: the results of the same
+    weights differ in the last digits.
     """
     for value in (*model.parameters(), *model.buffers()):
         value.data = value.data.clone()

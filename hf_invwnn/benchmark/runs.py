@@ -17,7 +17,8 @@ from ..files import read_json_object, write_json
 from ..image_classification import evaluate_model, predict
 from ..methods import find_method, make_unlearner
 from ..metrics import ua
-from ..trainer.arguments import QUIET, UnlearningArguments
+from ..trainer.arguments import UnlearningArguments
+from ..trainer.quiet import QUIET, without_printing
 from ..trainer.unlearner import Unlearner
 from .memory import peak_memory
 from .settings import ComparisonSettings, own_parameters
@@ -145,7 +146,7 @@ def build_unlearner(
     retain = None
     if method.needs_retain:
         retain = datasets["retain"] if "retain" in datasets else start.datasets(("retain",)).get("retain")
-    return make_unlearner(
+    unlearner = make_unlearner(
         run.method,
         start.model(),
         UnlearningArguments(**arguments),
@@ -157,6 +158,7 @@ def build_unlearner(
         evaluate_others=None if method.records_trajectory or not eval_sets else _EveryFewPoints(run.stop_at),
         **{name: value for name, value in run.setting.items() if name in own},
     )
+    return without_printing(unlearner)
 
 
 def evaluate_start(model: Any, datasets: Mapping[str, Any]) -> dict[str, float]:

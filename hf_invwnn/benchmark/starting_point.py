@@ -26,7 +26,7 @@ from ..image_classification import (
     process_images,
 )
 from ..scenarios import CLEAN_LABEL_COLUMN, UnlearningSplits, triggered_test_set
-from ..trainer.arguments import QUIET
+from ..trainer.quiet import QUIET, without_printing
 from .memory import peak_memory
 from .settings import ComparisonSettings
 
@@ -146,6 +146,7 @@ def _train(
         args=args,
         train_dataset=CropAndFlip(examples) if settings.data.get("augmentation") else examples,
     )
+    without_printing(trainer)
     with peak_memory() as memory:
         began = time.perf_counter()
         trainer.train(resume_from_checkpoint=any(working.glob("checkpoint-*")) or None)

@@ -28,8 +28,9 @@ from ..image_classification import ImageTensors, digit_images
 from ..methods import InvWNNUnlearner
 from ..predictor import load_predictor
 from ..scenarios import UnlearningSplits, label_noise
-from ..trainer.arguments import QUIET, UnlearningArguments
+from ..trainer.arguments import UnlearningArguments
 from ..trainer.checks import check_output_dir
+from ..trainer.quiet import QUIET, without_printing
 from .parser import parse_command
 
 
@@ -146,7 +147,7 @@ def train_vit(dataset: ImageTensors, output_dir: str | os.PathLike, seed: int) -
         seed=seed,
         **QUIET,
     )
-    _silent(Trainer(model=model, args=args, train_dataset=dataset)).train()
+    without_printing(Trainer(model=model, args=args, train_dataset=dataset)).train()
     return model
 
 
@@ -172,15 +173,7 @@ def make_demo_unlearner(
         eval_dataset={name: data.datasets[name] for name in ("retain", "test")},
         predictor=predictor,
     )
-    return _silent(unlearner)
-
-
-def _silent(trainer: Any) -> Any:
-    """A trainer that prints no log lines."""
-    from transformers.trainer_callback import PrinterCallback
-
-    trainer.remove_callback(PrinterCallback)
-    return trainer
+    return without_printing(unlearner)
 
 
 @contextmanager

@@ -69,7 +69,7 @@ class SmallResNetForImageClassification(PreTrainedModel):
                 blocks.append(Block(channels, width, stride=2 if stage > 0 and index == 0 else 1))
                 channels = width
         self.blocks = nn.Sequential(*blocks)
-        self.classifier = nn.Linear(channels, config.num_labels)
+        self.classifier = nn.Linear(channels, int(config.num_labels or 0))
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:

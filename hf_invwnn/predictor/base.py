@@ -25,8 +25,8 @@ class PastWeightPredictor(Protocol):
         The residual `theta^{t-U} - theta^t`.
 
         Args:
-            trajectory (`torch.Tensor` of shape `(K, *shape)`): Snapshots, oldest first. A run passes blocks `(K, n)` of
-                the flattened weights of a parameter.
+            trajectory (`torch.Tensor` of shape `(K, *shape)`): Snapshots, oldest first. A run passes blocks `(K, n)`
+                of the flattened weights of a parameter.
             kind (`str`): `"conv"`, `"linear"` or `"bias"`, the kind of the parameter's full shape.
 
         Returns:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from transformers import SchedulerType, TrainingArguments
 from transformers.trainer_utils import HubStrategy
@@ -194,13 +193,4 @@ class UnlearningArguments(TrainingArguments):
         self.num_train_epochs, self.max_steps = epochs, steps
 
 
-# Arguments of a Trainer that reports to its caller only.
-QUIET: dict[str, Any] = {
-    "save_strategy": "no",
-    "logging_strategy": "no",
-    "report_to": "none",
-    "disable_tqdm": True,
-    "dataloader_pin_memory": False,
-}
-
-__all__ = ["QUIET", "UnlearningArguments"]
+__all__ = ["UnlearningArguments"]

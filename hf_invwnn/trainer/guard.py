@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from torch import nn
 from transformers.utils import logging
 
-from ..errors import CorruptCheckpointError, InsufficientMemoryError
+from ..errors import CheckpointMismatchError, CorruptCheckpointError, InsufficientMemoryError
 from ..trajectory.sharding import LocalShards
 from ..trajectory.snapshot import Snapshot
 
@@ -35,6 +35,7 @@ def good_weights_on_exit(unlearner: Unlearner, checkpoint: str | None) -> Iterat
 
     Raises:
         CorruptCheckpointError: In place of an exception before the first resumed step.
+        CheckpointMismatchError: The same, if the checkpoint belongs to another run.
     """
     try:
         yield
@@ -45,7 +46,8 @@ def good_weights_on_exit(unlearner: Unlearner, checkpoint: str | None) -> Iterat
         failed_to_resume = unlearner.weights_at_entry is not None
         _restore(unlearner)
         if failed_to_resume and not isinstance(error, InsufficientMemoryError):
-            raise CorruptCheckpointError(f"`{checkpoint}` cannot be resumed from: {error}") from error
+            kind = CheckpointMismatchError if isinstance(error, CheckpointMismatchError) else CorruptCheckpointError
+            raise kind(f"`{checkpoint}` cannot be resumed from: {error}") from error
         raise
 
 

@@ -27,7 +27,7 @@ from transformers import Trainer, TrainingArguments, ViTConfig, ViTForImageClass
 
 from hf_invwnn import InvWNNUnlearner, UnlearningArguments
 from hf_invwnn.predictor import load_predictor
-from hf_invwnn.trainer.arguments import QUIET
+from hf_invwnn.trainer.quiet import QUIET
 from hf_invwnn.trajectory.memory import trajectory_bytes
 
 

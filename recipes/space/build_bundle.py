@@ -26,7 +26,7 @@ from hf_invwnn.audit.record import read_record
 from hf_invwnn.files import write_json
 from hf_invwnn.image_classification import load_classifier, split_datasets
 from hf_invwnn.predictor import load_predictor
-from hf_invwnn.trainer.arguments import QUIET
+from hf_invwnn.trainer.quiet import QUIET
 from hf_invwnn.trainer.record import describe_predictor
 
 

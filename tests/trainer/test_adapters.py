@@ -55,6 +55,7 @@ def build() -> GPT2LMHeadModel:
     return GPT2LMHeadModel(GPT2Config(bos_token_id=0, eos_token_id=0, **sizes, **off))
 
 
+@pytest.mark.slow
 def test_a_language_model_forgets_sentences_through_its_adapter(
     make_unlearner: Callable[..., InvWNNUnlearner], pretrained: dict[str, torch.Tensor], tmp_path: Path
 ) -> None:

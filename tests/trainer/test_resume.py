@@ -26,7 +26,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hf_invwnn import InvWNNUnlearner, LinearPredictor
-from hf_invwnn.errors import CorruptCheckpointError
+from hf_invwnn.errors import CheckpointMismatchError, CorruptCheckpointError
 from hf_invwnn.trainer.checkpoint_files import INCOMPLETE, check_checkpoint, save_state, write_manifest
 
 
@@ -343,7 +343,7 @@ def test_another_predictor_forget_set_or_base_model_is_refused(run: Start, check
         eval_dataset=texts.part(900, 950), output_dir=checkpoint.parent / "out",
     )  # fmt: skip
     for trainer, what in ((run(predictor=build_predictor(seed=1)), "predictor"), (other, "forget set")):
-        with unchanged(trainer.model), pytest.raises(CorruptCheckpointError, match=f"it was saved with `{what}` = "):
+        with unchanged(trainer.model), pytest.raises(CheckpointMismatchError, match=f"it was saved with `{what}` = "):
             trainer.train(resume_from_checkpoint=str(checkpoint))
 
 
@@ -356,7 +356,7 @@ def test_frozen_weights_must_be_those_of_the_run(run: Start, tmp_path: Path) -> 
     state["bert.embeddings.word_embeddings.weight"] += 1
     save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
     write_manifest(folder)
-    with pytest.raises(CorruptCheckpointError, match="it was saved with `frozen parameters` = "):
+    with pytest.raises(CheckpointMismatchError, match="it was saved with `frozen parameters` = "):
         run(**options).train(resume_from_checkpoint=True)
 
 
