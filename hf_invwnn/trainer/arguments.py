@@ -41,7 +41,7 @@ class UnlearningArguments(TrainingArguments):
             not match, or do not require grad, are not changed.
         freeze_normalization (`bool`, defaults to `True`): Keep the running statistics of BatchNorm bitwise unchanged.
         reset_optimizer (`bool`, defaults to `False`): Clear the optimizer state after each rewind.
-        trajectory_dtype (`str`, defaults to `"float32"`): `"float32"`, or `"bfloat16"` for half the memory.
+        trajectory_dtype (`str`, defaults to `"float32"`): `"float32"`, or `"bfloat16"` for about half the memory.
         trajectory_storage (`str`, defaults to `"cpu"`): Where snapshots are stored: `"cpu"` (pinned if the model is on
             CUDA), `"model"` (on the device of the parameters) or `"disk"` (a memory-mapped file).
         trajectory_folder (`str`, *optional*): Folder of that file; `_trajectory` in `output_dir` by default.

@@ -1,7 +1,7 @@
 """Collect weight histories of many small models into parquet files that `datasets` loads as one dataset.
 
     torchrun --nproc_per_node 2 recipes/predictor/collect_histories.py --output_dir outputs/histories \\
-        --sources digits data/mnist data/tiny_imagenet --image_sizes 8 14 16
+        --sources digits data/mnist10k data/tiny_imagenet32 --image_sizes 8 14 16
 
 A source is `digits` (scikit-learn's, no download) or a folder with `train*.parquet`, such as a local copy of MNIST or
 Tiny-ImageNet. Each run is one file, written when it is complete, so a collection that was interrupted resumes where it

@@ -1,7 +1,8 @@
 """Compare predictors in use: unlearn one trained classifier with each of them, over a grid of settings.
 
-    python recipes/predictor/compare_in_use.py --model outputs/cifar10_resnet/pretrained \\
-        --splits_dir outputs/cifar10_resnet/splits --predictor linear --output_dir outputs/in_use/seed_0
+    python recipes/predictor/compare_in_use.py --model outputs/cifar10_resnet/original \\
+        --splits_dir outputs/cifar10_resnet/splits --image_column img --predictor linear \\
+        --output_dir outputs/in_use/seed_0
 
 `train.py` of `recipes/image_classification` makes model and splits. Each run is one JSON file with its whole curve, so
 a sweep that was interrupted goes on where it stopped, and `--shard 0 2` and `--shard 1 2` share one. All runs have the
@@ -11,20 +12,22 @@ same budget. Settings are chosen with `--watch validation`; `summarize_in_use.py
 from __future__ import annotations
 
 import itertools
-import json
 import logging
-import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
-from transformers import AutoImageProcessor, AutoModelForImageClassification, HfArgumentParser
+from transformers import HfArgumentParser
 from transformers.utils import logging as transformers_logging
 
 from hf_invwnn import InvWNNUnlearner, UnlearningArguments
-from hf_invwnn.image_classification import ImageTensors
+from hf_invwnn.files import write_json
+from hf_invwnn.image_classification import load_classifier, split_datasets
 from hf_invwnn.predictor import load_predictor
 from hf_invwnn.scenarios import UnlearningSplits
+from hf_invwnn.trainer.quiet import QUIET, without_printing
 
 
 @dataclass
@@ -32,6 +35,7 @@ class SweepArguments:
     model: str = field(metadata={"help": "Folder of the trained model, with its image processor."})
     splits_dir: str = field(metadata={"help": "Folder of the splits that train.py saved."})
     output_dir: str = field(metadata={"help": "Folder of the JSON files, one for each run."})
+    image_column: str = field(default="image", metadata={"help": "Column of the images in the splits."})
     predictor: str = field(default="base", metadata={"help": "'base', 'linear', or a folder or Hub id."})
     name: str | None = field(default=None, metadata={"help": "What to call it; the predictor by default."})
     learning_rates: list[float] = field(default_factory=lambda: [3e-4, 6e-4, 1e-3], metadata={"help": "Grid."})
@@ -47,7 +51,7 @@ class SweepArguments:
     shard: list[int] = field(default_factory=lambda: [0, 1], metadata={"help": "Which of how many processes."})
 
 
-def run(args: SweepArguments, sets: dict[str, ImageTensors], rate: float, scale: float, target: Path) -> None:
+def run(args: SweepArguments, sets: Mapping[str, Any], rate: float, scale: float, target: Path) -> None:
     """One point of the grid."""
     settings = UnlearningArguments(
         output_dir=args.output_dir,
@@ -59,21 +63,17 @@ def run(args: SweepArguments, sets: dict[str, ImageTensors], rate: float, scale:
         ua_tolerance=100.0,  # the curve is what counts, not where it ends
         per_device_train_batch_size=args.batch_size,
         per_device_eval_batch_size=1000,
-        save_strategy="no",
-        logging_strategy="no",
-        report_to="none",
-        disable_tqdm=True,
-        dataloader_pin_memory=False,
         seed=args.seed,
+        **QUIET,
     )
     unlearner = InvWNNUnlearner(
-        AutoModelForImageClassification.from_pretrained(args.model, use_safetensors=True),
+        load_classifier(args.model)[0],
         settings,
         forget_dataset=sets["forget"],
         eval_dataset={name: sets[name] for name in args.watch},
         predictor=load_predictor(args.predictor),
     )
-    unlearner.train()
+    without_printing(unlearner).train()
     record = {
         "predictor": args.name or args.predictor,
         "model": args.model,
@@ -83,9 +83,7 @@ def run(args: SweepArguments, sets: dict[str, ImageTensors], rate: float, scale:
         "stopped": unlearner.stop_reason,
         "history": unlearner.history,
     }
-    temporary = target.with_suffix(".tmp")
-    temporary.write_text(json.dumps(record, indent=1) + "\n")
-    os.replace(temporary, target)
+    write_json(record, target)
 
 
 def main() -> None:
@@ -96,11 +94,8 @@ def main() -> None:
     folder = Path(args.output_dir)
     folder.mkdir(parents=True, exist_ok=True)
     splits = UnlearningSplits.load_from_disk(args.splits_dir)
-    processor = AutoImageProcessor.from_pretrained(args.model, backend="pil")
-    sets = {
-        name: ImageTensors.from_dataset(getattr(splits, name), processor, label_column=splits.label_column)
-        for name in ("forget", *args.watch)
-    }
+    _, processor = load_classifier(args.model)
+    sets = split_datasets(splits, processor, args.image_column, ("forget", *args.watch))
     name = (args.name or args.predictor).replace("/", "-")
     grid = list(itertools.product(args.learning_rates, args.residual_scales))
     for rate, scale in tqdm(grid[args.shard[0] :: args.shard[1]], desc=name):

@@ -56,10 +56,10 @@ class PredictorArguments:
     patience: int = field(default=3, metadata={"help": "Epochs without a better validation loss before stopping."})
 
 
-LocalShards = dict[str, dict[str, Windows]]
+SplitWindows = dict[str, dict[str, Windows]]
 
 
-def load_windows(args: PredictorArguments, target: str) -> LocalShards:
+def load_windows(args: PredictorArguments, target: str) -> SplitWindows:
     """Part -> kind -> windows."""
     histories = load_dataset("parquet", data_files=f"{args.histories}/*.parquet", split="train")
     parts = split_by_family(histories, args.validation, args.test)
@@ -81,7 +81,7 @@ def lines(training: dict[str, Windows]) -> LinearPredictor:
     return LinearPredictor({kind: max(0.0, best_linear_scale(windows)) for kind, windows in training.items()})
 
 
-def measure(parts: LocalShards, predictors: dict[str, PastWeightPredictor], target: str) -> list[Skill]:
+def measure(parts: SplitWindows, predictors: dict[str, PastWeightPredictor], target: str) -> list[Skill]:
     skills = []
     for kind in PARAMETER_KINDS:
         windows = parts["test"][kind]
@@ -100,7 +100,7 @@ def table(skills: dict[str, list[Skill]]) -> str:
     return "\n".join(rows) + "\n"
 
 
-def trained_on(parts: LocalShards, args: PredictorArguments) -> str:
+def trained_on(parts: SplitWindows, args: PredictorArguments) -> str:
     """Markdown: how many windows, and which families were kept out."""
     counts = ", ".join(f"{len(windows):,} windows of {kind} weights" for kind, windows in parts["train"].items())
     return (

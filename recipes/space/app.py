@@ -1,10 +1,10 @@
-"""An app that shows what a model predicts for forgotten and retained examples, at every point of an unlearning run.
+"""An app that shows what a model predicts for forgotten and retained examples after every round of an unlearning run.
 
     pip install -c constraints.txt -e ".[space]"
     python recipes/space/app.py
 
-Shows the bundles of `build_bundle.py` in the folder `bundles` beside this file, or in `--bundles`. If there are none,
-the app runs and bundles the demo first.
+The app shows the bundles that `build_bundle.py` wrote to the folder `bundles` next to this file, or to `--bundles`. If
+there are none, it first runs the demo and builds a bundle from it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ FONTS = ["system-ui", "DejaVu Sans", "sans-serif"]
 
 @cache
 def read_bundle(folder: Path) -> dict[str, Any]:
-    """The history, the folders of the points, and the examples as images and as inputs of the models."""
+    """The history, the model folders of all rounds, and the examples as images and as inputs of the models."""
     examples = Dataset.from_parquet(str(folder / "examples.parquet"))
     processor = AutoImageProcessor.from_pretrained(folder, backend="pil")
     images = []
@@ -69,18 +69,18 @@ def predictions(folder: Path, model: Path) -> list[tuple[int, float]]:
 
 
 def show(folder: str, point: float) -> tuple[str, str, str]:
-    """The metrics of a point, the curve up to it, and the predictions for the examples."""
+    """The metrics of a round, the curve up to it, and the predictions for the examples."""
     bundle = read_bundle(Path(folder))
     index = min(int(point), len(bundle["points"]) - 1)
     metrics = bundle["history"][index]
     summary = (
-        f"**Round {metrics['round']:.0f}**: {metrics['ua']:.1f} % of the forget set is no longer predicted as "
-        f"labelled; accuracy on retained examples {100 * metrics['eval_retain_accuracy']:.1f} %, on test examples "
-        f"{100 * metrics['eval_test_accuracy']:.1f} %."
+        f"**Round {metrics['round']:.0f}**: the model no longer predicts the label of {metrics['ua']:.1f} % of the "
+        f"forget set. Its accuracy is {100 * metrics['eval_retain_accuracy']:.1f} % on retained examples and "
+        f"{100 * metrics['eval_test_accuracy']:.1f} % on test examples."
     )
     models = {
         "original": bundle["points"][0],
-        "this point": bundle["points"][index],
+        "this round": bundle["points"][index],
         "retrained": Path(folder) / "retrained",
     }
     columns = {name: predictions(Path(folder), model) for name, model in models.items()}
@@ -106,7 +106,7 @@ def _cell(prediction: int, confidence: float, label: int) -> str:
 
 
 def make_app(folders: list[Path]) -> gr.Blocks:
-    """The page for the bundles in some folders."""
+    """The page that shows the bundles in these folders."""
 
     def last(folder: str) -> int:
         return len(read_bundle(Path(folder))["points"]) - 1
@@ -114,11 +114,12 @@ def make_app(folders: list[Path]) -> gr.Blocks:
     first = str(folders[0])
     with gr.Blocks(title="A model that forgets", analytics_enabled=False) as app:
         gr.Markdown(
-            "# A model that forgets\nBold: predicted as labelled. Small: confidence in the label. The labels of the "
-            "forgotten examples are wrong; the original model has memorised them."
+            "# A model that forgets\nA prediction is bold if it is the label of the example; the small number is the "
+            "model's confidence in that label. The forgotten examples have wrong labels, which the original model has "
+            "memorised."
         )
-        folder = gr.Dropdown([(path.name, str(path)) for path in folders], value=first, label="model")
-        point = gr.Slider(0, last(first), value=last(first), step=1, label="point of the curve")
+        folder = gr.Dropdown([(path.name, str(path)) for path in folders], value=first, label="run")
+        point = gr.Slider(0, last(first), value=last(first), step=1, label="round")
         summary, curve, sides = show(first, last(first))
         outputs = [gr.Markdown(summary), gr.HTML(curve), gr.HTML(sides)]
         point.change(show, [folder, point], outputs, api_name="show")
