@@ -135,11 +135,12 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 
 
 @pytest.mark.slow
-def test_it_unlearns_where_torchvision_cannot_be_imported(tmp_path: Path) -> None:
-    """As on a machine with the CPU build of torch, for which there is no torchvision."""
+def test_it_unlearns_without_torchvision_and_without_extras(tmp_path: Path) -> None:
+    """There is no torchvision for the CPU build of torch, and `pip install hf-invwnn` installs no extra."""
     code = """
 import sys
-sys.modules["torchvision"] = None
+missing = ("torchvision", "diffusers", "torchmetrics", "peft", "h5py", "captum", "gradio", "trackio")
+sys.modules |= dict.fromkeys(missing)
 import torch
 from transformers import ViTConfig, ViTForImageClassification
 from hf_invwnn import InvWNNUnlearner, LinearPredictor, UnlearningArguments
@@ -153,6 +154,18 @@ trainer.train()
 print("rounds:", trainer.run_state.rounds)
 """
     assert python(code, tmp_path).endswith("rounds: 1")
+
+
+@pytest.mark.slow
+def test_a_command_that_lacks_its_extra_names_it(tmp_path: Path) -> None:
+    code = """
+import sys
+sys.modules["diffusers"], sys.stderr = None, sys.stdout
+from hf_invwnn.cli.main import main
+print("exit code:", main(["unlearn-diffusion", "--help"]))
+"""
+    *_, message, code = python(code, tmp_path).splitlines()
+    assert message.endswith("pip install 'hf-invwnn[diffusion]'.") and code == "exit code: 2"
 
 
 # ---- Declared dependencies ----

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         module = import_module(f".{command.replace('-', '_')}", __package__)
         return module.main(words[1:], COMMANDS[command]) or 0
     except (ValueError, FileNotFoundError, ImportError) as error:
-        if getattr(error, "name", None) == "diffusers":
+        if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("diffusers"):
             error = ImportError("diffusion models need diffusers: pip install 'hf-invwnn[diffusion]'.")
         sys.stderr.write(f"hf-invwnn {command}: {error}\n")
         return EXIT_BAD_INPUT

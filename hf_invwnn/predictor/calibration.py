@@ -42,6 +42,8 @@ def factored_network(network: InvWNNNetwork, config: InvWNNConfig) -> InferenceN
     exact = InferenceNetwork.exact(trained, config)
     residual = _residual(exact, checks)
     size = float(residual.square().mean().sqrt())
+    if not math.isfinite(size):
+        return None
     # The tanh and its range only shrink an error, or stretch it by the range.
     allowed = 0.5 * FIT_TOLERANCE * size / network.residual_range
     constant, streams = exact.constant, []

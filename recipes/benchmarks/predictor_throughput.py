@@ -11,14 +11,16 @@ Three paths are timed in turn in every repeat, and the table has their medians:
 
 The ratio is to the plain loop of the same repeat. The share of the ceiling counts the multiplications that are left,
 times two, against the fastest float32 matrix product of the same run. The extra memory is the rise of the peak of the
-process while it predicts (Linux) or of the allocator (GPU). The error is that of the residual, root mean square over
-root mean square: to the network in float64, or, with `--golden`, to the residuals in a file with trajectories and
-residuals as `Conv_traj`, `Conv_residual` and so on. FOLDER is what `hf-invwnn convert-keras` writes.
+process while it predicts (Linux) or of the allocator (GPU); residuals and past weights take 8 bytes a weight of it.
+The error is that of the residual, root mean square over root mean square: to the network in float64, or, with
+`--golden`, to the residuals in a file with trajectories and residuals as `Conv_traj`, `Conv_residual` and so on.
+FOLDER is what `hf-invwnn convert-keras` writes.
 """
 
 from __future__ import annotations
 
 import copy
+import ctypes
 import functools
 import logging
 import statistics
@@ -75,11 +77,12 @@ def peak_memory(run: Callable[[], Any], device: str) -> float | None:
         run()
         return torch.cuda.max_memory_allocated() - before
     try:
+        ctypes.CDLL(None).malloc_trim(0)  # gives freed memory back, so that using it again counts
         Path("/proc/self/clear_refs").write_text("5")
         before = _resident("VmRSS")
         run()
         return _resident("VmHWM") - before
-    except OSError:
+    except (OSError, AttributeError):
         return None
 
 
@@ -151,7 +154,7 @@ def main() -> None:
             name: functools.partial(lambda residual, kind: data[0] + residual(data, kind), residual, kind)
             for name, (residual, _) in paths.items()
         }
-        # Memory first: what was freed may stay with the process, and a second run would not raise the peak.
+        # Memory first: buffers stay with the model, and a second run would not raise the peak.
         memory = {name: peak_memory(run, args.device) for name, run in runs.items()}
         sample = data[:, :20_000]
         truth = true_residual(model, sample, kind)

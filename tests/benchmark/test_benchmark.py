@@ -53,6 +53,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, 
     return folder, compare(read_settings(config(folder)))
 
 
+@pytest.mark.slow
 def test_every_method_is_tried_and_evaluated_with_every_seed(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, results = finished
     assert results == json.loads((folder / "out" / "results.json").read_text())
@@ -73,6 +74,7 @@ def test_every_method_is_tried_and_evaluated_with_every_seed(finished: tuple[Pat
         assert references["retrained"]["cost"]["steps"] == 250
 
 
+@pytest.mark.slow
 def test_the_saved_model_of_the_first_seed_has_the_reported_metrics(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, results = finished
     start = prepare_start(read_settings(config(folder)), 0)
@@ -86,6 +88,7 @@ def test_the_saved_model_of_the_first_seed_has_the_reported_metrics(finished: tu
         )
 
 
+@pytest.mark.slow
 def test_snapshots_may_be_closer_than_an_epoch(tmp_path: Path, finished: tuple[Path, dict[str, Any]]) -> None:
     """D_f has 48 examples in batches of 12: an epoch is 4 steps, and a round of 14 intervals of 2 steps takes 28."""
     folder, _ = finished
@@ -101,6 +104,7 @@ def test_snapshots_may_be_closer_than_an_epoch(tmp_path: Path, finished: tuple[P
     assert steps == [0, 28, 56]
 
 
+@pytest.mark.slow
 def test_a_method_that_did_not_reach_the_target_has_no_numbers(finished: tuple[Path, dict[str, Any]]) -> None:
     _, results = finished
     assert all(run["metrics"] is None for run in results["methods"]["neg_grad"]["seeds"].values())
@@ -110,6 +114,7 @@ def test_a_method_that_did_not_reach_the_target_has_no_numbers(finished: tuple[P
         assert not any(character.isdigit() for character in row.replace("| 1 |", ""))
 
 
+@pytest.mark.slow
 def test_a_comparison_runs_only_what_is_missing(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, results = finished
     files = {path: path.stat().st_mtime_ns for path in (folder / "out" / "runs").rglob("*.json")}
@@ -121,6 +126,7 @@ def test_a_comparison_runs_only_what_is_missing(finished: tuple[Path, dict[str, 
     assert again["methods"]["invwnn"]["setting"] == results["methods"]["invwnn"]["setting"]
 
 
+@pytest.mark.slow
 def test_two_workers_give_the_results_of_one(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     folder, results = finished
     shutil.copytree(folder / "out" / "starts", tmp_path / "out" / "starts")
@@ -131,6 +137,7 @@ def test_two_workers_give_the_results_of_one(finished: tuple[Path, dict[str, Any
     assert [point["ua"] for point in run["history"]] == [point["ua"] for point in expected["history"]]
 
 
+@pytest.mark.slow
 def test_references_are_the_metrics_of_the_saved_models(finished: tuple[Path, dict[str, Any]]) -> None:
     folder, results = finished
     settings = read_settings(config(folder))
@@ -150,6 +157,7 @@ def write_parquet(folder: Path, column: str) -> None:
         images.rename_column("image", column).to_parquet(folder / f"{split}.parquet")
 
 
+@pytest.mark.slow
 def test_a_local_folder_takes_the_place_of_the_data_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The file names a Hub id and its columns; the images of the folder are in a column of another name."""
     write_parquet(tmp_path / "local", "picture")
@@ -170,6 +178,7 @@ def test_a_local_folder_takes_the_place_of_the_data_set(tmp_path: Path, capsys: 
     assert json.loads((start / "made_from.json").read_text())["data"]["image_column"] == "img"
 
 
+@pytest.mark.slow
 def test_the_picture_is_drawn(finished: tuple[Path, dict[str, Any]], tmp_path: Path) -> None:
     plot_comparison(finished[1], tmp_path / "curves.png")
     assert (tmp_path / "curves.png").stat().st_size > 10_000
@@ -196,6 +205,7 @@ def test_a_win_is_a_difference_whose_interval_excludes_zero() -> None:
     assert "+1.83 ± 0.29" in lines[0]
 
 
+@pytest.mark.slow
 def test_overfitting_has_no_retrained_model_and_no_method_that_needs_retained_examples(tmp_path: Path) -> None:
     changes = {"scenario": {"scenario": "overfitting", "scenario_settings": {"fraction": 0.2}}, "seeds": [0]}
     only = {"methods": {"random_label": {"learning_rate": [3e-3]}}}

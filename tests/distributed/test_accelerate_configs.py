@@ -11,6 +11,8 @@ import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
 
+pytestmark = [pytest.mark.slow, pytest.mark.distributed]
+
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "recipes" / "accelerate_configs").glob("*.yaml"))
 SCRIPT = """

@@ -13,6 +13,8 @@ from processes import run
 from safetensors.torch import load_file
 
 
+pytestmark = [pytest.mark.slow, pytest.mark.distributed]
+
 pytest.importorskip("deepspeed", reason="ZeRO-2 is tested with DeepSpeed itself: `pip install deepspeed`")
 
 # ZeRO does not partition the state of SGD.

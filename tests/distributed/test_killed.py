@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from hf_invwnn.trainer.checkpoint_files import check_checkpoint
 
 
+pytestmark = [pytest.mark.slow, pytest.mark.distributed]
+
 KILLS = 25
 
 

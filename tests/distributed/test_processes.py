@@ -18,6 +18,8 @@ from hf_invwnn.predictor import PARAMETER_KINDS, parameter_kind
 from hf_invwnn.trainer.checkpoint_files import check_checkpoint
 
 
+pytestmark = [pytest.mark.slow, pytest.mark.distributed]
+
 # Not Adam: it turns the rounding of a gradient whose true value is 0 into a whole step.
 SGD = {"optim": "sgd", "learning_rate": 0.1}
 

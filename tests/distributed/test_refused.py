@@ -10,6 +10,9 @@ import pytest
 from hf_invwnn.trainer.checks import check_distribution
 
 
+pytestmark = [pytest.mark.slow, pytest.mark.distributed]
+
+
 def stub(mixed_precision: str = "no", **plugins: Any) -> Any:
     """A stand-in for `Accelerator`, with the attributes that the check reads."""
     return SimpleNamespace(mixed_precision=mixed_precision, state=SimpleNamespace(**plugins))

@@ -64,6 +64,7 @@ def test_the_first_and_last_entries_are_the_weights_before_and_after_training(im
         assert not np.array_equal(history[:, 0], history[:, -1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("record", [record_run, record_counterfactual])
 def test_the_same_specification_records_the_same_histories(images: Images, record: Callable[..., Dataset]) -> None:
     """With the dropout of a text encoder, too."""

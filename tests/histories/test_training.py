@@ -52,6 +52,7 @@ def small(scale: str = "weight") -> InvWNNModel:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scale", ["weight", "tensor"])
 def test_training_finds_what_the_line_cannot(tmp_path: Path, scale: str) -> None:
     model = train_predictor(small(scale), {kind: decay(kind, seed=0) for kind in PARAMETER_KINDS}, arguments(tmp_path))
@@ -187,6 +188,7 @@ def test_jitter_is_noise_on_all_but_the_oldest_snapshot_of_training_batches() ->
     assert torch.equal(batch["labels"], windows.labels)
 
 
+@pytest.mark.slow
 def test_a_predictor_trained_on_noise_does_not_follow_two_snapshots(tmp_path: Path) -> None:
     """Where the first interval points elsewhere than the rest, it goes by the rest."""
     drift = torch.linspace(0, 1, 4).repeat(200, 1)

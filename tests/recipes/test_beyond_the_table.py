@@ -52,12 +52,14 @@ def run(monkeypatch: pytest.MonkeyPatch, recipe: str, comparison: Path, *flags: 
     return module
 
 
+@pytest.mark.slow
 def test_the_landscape_is_drawn(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     flags = ("--methods", "random_label", "neg_grad", "--resolution", "3", "--examples", "40")
     run(monkeypatch, "landscape", comparison, *flags)
     assert (comparison.parent / "out" / "landscape.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_a_path_ends_at_the_saved_model(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The path of a method starts at the original weights and ends at those of the saved unlearned model."""
     monkeypatch.syspath_prepend(RECIPES)
@@ -71,11 +73,13 @@ def test_a_path_ends_at_the_saved_model(comparison: Path, monkeypatch: pytest.Mo
     np.testing.assert_allclose(path[-1], module.weights_of(unlearned), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_activation_maps_of_every_model_are_drawn(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(monkeypatch, "class_activation", comparison, "--images", "2")
     assert (comparison.parent / "out" / "class_activation.png").stat().st_size > 10_000
 
 
+@pytest.mark.slow
 def test_every_model_is_examined(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(monkeypatch, "examine", comparison, "--max_relearning_steps", "10")
     lines = (comparison.parent / "out" / "examined.md").read_text().splitlines()
@@ -83,6 +87,7 @@ def test_every_model_is_examined(comparison: Path, monkeypatch: pytest.MonkeyPat
     assert (comparison.parent / "out" / "examined" / "neg_grad" / "per_example.parquet").exists()
 
 
+@pytest.mark.slow
 def test_all_shadows_have_the_same_forget_set(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     run(monkeypatch, "ulira", comparison, "--shadows", "3", "--methods", "random_label")
     folder = comparison.parent / "out"
@@ -103,12 +108,14 @@ def test_a_comparison_that_has_not_run_is_refused(
     assert not (tmp_path / "out" / "starts").exists()
 
 
+@pytest.mark.slow
 def test_results_of_another_data_set_are_refused(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit, match=r"--dataset: .* has results of 'digits', not of 'somebody/digits'"):
         run(monkeypatch, "examine", comparison, "--dataset", "somebody/digits")
     assert len(list((comparison.parent / "out" / "starts").iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_method_that_was_not_compared_is_refused(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit, match=r"--methods: \['salun'\] are not in the comparison, which has neg_grad, "):
         run(monkeypatch, "landscape", comparison, "--methods", "salun", "neg_grad")

@@ -15,6 +15,8 @@ import yaml
 from hf_invwnn.diffusion import load_pipeline
 
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 RECIPES = ROOT / "recipes" / "ddpm"
 

@@ -38,6 +38,7 @@ def launch(recipe: str, *flags: str, config: str) -> subprocess.CompletedProcess
     return subprocess.run([*command, *words], capture_output=True, text=True, cwd=ROOT, timeout=300)
 
 
+@pytest.mark.slow
 def test_train_retrain_and_unlearn_from_the_configurations(tmp_path: Path) -> None:
     original, retrained, splits, unlearned = (
         str(tmp_path / name) for name in ("original", "retrained", "splits", "unlearned")

@@ -48,6 +48,7 @@ def test_a_collection_goes_on_where_it_stopped(histories: Path, monkeypatch: pyt
     assert pq.read_table(files[0]).equals(lost)
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_runs_of_one(histories: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
     words = [str(RECIPES / "collect_histories.py"), "--output_dir", str(tmp_path), *COLLECT]

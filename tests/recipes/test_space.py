@@ -56,6 +56,7 @@ def address(recipe: ModuleType, bundles: Path) -> Iterator[str]:
     app.close()
 
 
+@pytest.mark.slow
 def test_a_bundle_repeats_the_run(bundles: Path, finished_run: Path) -> None:  # noqa: F811
     """Its first and last model are those of the run, bit for bit."""
     record = json.loads((finished_run / "unlearning.json").read_text())
@@ -70,6 +71,7 @@ def test_a_bundle_repeats_the_run(bundles: Path, finished_run: Path) -> None:  #
         import_module("app").build_bundle(finished_run, bundles / "digits")
 
 
+@pytest.mark.slow
 def test_each_point_shows_what_its_model_predicts(
     address: str,
     bundles: Path,
@@ -145,6 +147,7 @@ for (const kind of ['input', 'change', 'pointerup']) slider.dispatchEvent(new Ev
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no browser is installed; the test above does the same over HTTP")
 def test_the_slider_changes_the_point_in_a_browser(address: str, tmp_path: Path) -> None:
     browser = Browser(address, tmp_path / "profile")
@@ -179,6 +182,7 @@ print(json.dumps([SQLiteStorage.get_logs("p", "r"), unlearner.history]))
 """
 
 
+@pytest.mark.slow
 def test_trackio_logs_rounds_ua_and_unseen_loss(tmp_path: Path) -> None:
     """Needs only `report_to="trackio"`, and no network."""
     code = TRACKED_RUN.format(tests=str(ROOT / "tests"), folder=str(tmp_path / "out"))
