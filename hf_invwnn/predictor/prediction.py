@@ -108,6 +108,9 @@ class PredictionCache:
     """
     The prediction networks of a model, one for each kind: made when a kind is first predicted, and again when its
     weights have changed. A copy of a model starts with an empty cache.
+
+    Changes are noticed by the addresses of the parameters and by PyTorch's count of writes in place. That count leaves
+    out writes through `parameter.data`.
     """
 
     def __init__(self) -> None:

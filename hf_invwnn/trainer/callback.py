@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -45,11 +46,18 @@ class UnlearningCallback(TrainerCallback):
     """
 
     def __init__(self, unlearner: Unlearner, rules: Sequence[StoppingRule]) -> None:
-        self.unlearner = unlearner
+        # Weak: otherwise the two would keep each other, the model and the trajectory until a garbage collection.
+        self._unlearner = weakref.ref(unlearner)
         self.rules = list(rules)
         self.steps_per_interval = 1
         # The checkpoint to resume from; set before `train()`, and then loaded instead of measuring the start.
         self.resume_from: str | None = None
+
+    @property
+    def unlearner(self) -> Unlearner:
+        unlearner = self._unlearner()
+        assert unlearner is not None  # it owns the callback
+        return unlearner
 
     @property
     def run(self) -> RunState:

@@ -22,10 +22,7 @@ from pathlib import Path
 sys.path[:0] = {paths!r}
 import workers
 
-from accelerate import PartialState
-
 workers.train_and_save(int(os.environ["RANK"]), Path({output!r}), 2, "vit", {{}})
-PartialState().destroy_process_group()
 """
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import math
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -698,3 +700,21 @@ def test_any_other_error_leaves_the_last_good_weights_too(
     with pytest.raises(RuntimeError, match="out of memory"):
         trainer.train()
     assert differing(copied(memorised_vit), before) == []
+
+
+def test_an_unlearner_that_is_no_longer_used_is_freed_at_once(
+    make_unlearner: Make, vit: nn.Module, digits: Examples
+) -> None:
+    """
+    Not at the next garbage collection: until then a model and a trajectory keep their memory, and a model wrapped for
+    several processes may outlive the processes' connection, which then ends the program with an abort.
+    """
+    gc.disable()
+    try:
+        trainer = make_unlearner(vit, digits.part(0, 16))
+        trainer.train()
+        freed = weakref.ref(trainer)
+        del trainer
+        assert freed() is None
+    finally:
+        gc.enable()
