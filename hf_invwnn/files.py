@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,35 @@ from typing import Any
 _BLOCK = 2**20
 
 
+@contextmanager
+def atomic_file(path: str | os.PathLike) -> Iterator[Path]:
+    """
+    Yields a temporary name beside a file, and renames what was written there, so that readers see the old or the new
+    file and never a part. After an error the temporary file is removed and the old one is kept.
+
+    Args:
+        path (`str` or `os.PathLike`): The file; replaced if it exists.
+    """
+    target = Path(path)
+    temporary = target.with_name(target.name + ".tmp")
+    try:
+        yield temporary
+        os.replace(temporary, target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
 def atomic_write(path: str | os.PathLike, content: str | bytes) -> None:
     """
-    Writes a file under a temporary name and renames it, so that readers see the old or the new file and never a part.
+    Writes a file as [`atomic_file`] does.
 
     Args:
         path (`str` or `os.PathLike`): The file; replaced if it exists.
         content (`str` or `bytes`): Its content; text is encoded as UTF-8.
     """
-    target = Path(path)
-    temporary = target.with_name(target.name + ".tmp")
-    try:
+    with atomic_file(path) as temporary:
         temporary.write_bytes(content.encode() if isinstance(content, str) else content)
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def write_json(value: Any, path: str | os.PathLike) -> None:
@@ -102,4 +116,12 @@ def sha256_of_files(folder: str | os.PathLike, names: Iterable[str]) -> dict[str
     return {name: sha256(Path(folder) / name) for name in names}
 
 
-__all__ = ["atomic_write", "read_json_object", "read_yaml_mapping", "sha256", "sha256_of_files", "write_json"]
+__all__ = [
+    "atomic_file",
+    "atomic_write",
+    "read_json_object",
+    "read_yaml_mapping",
+    "sha256",
+    "sha256_of_files",
+    "write_json",
+]

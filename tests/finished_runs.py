@@ -74,7 +74,7 @@ def finished_run(marked_splits: UnlearningSplits, tmp_path_factory: pytest.TempP
         processor,
         models["original"],
         models["retrained"],
-        oracle_used=False,
+        retrained_used=False,
         license="apache-2.0",
     )
     return folder

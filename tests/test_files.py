@@ -8,7 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from hf_invwnn.files import atomic_write, read_json_object, read_yaml_mapping, sha256, sha256_of_files, write_json
+from hf_invwnn.files import (
+    atomic_file,
+    atomic_write,
+    read_json_object,
+    read_yaml_mapping,
+    sha256,
+    sha256_of_files,
+    write_json,
+)
 
 
 # ---- Writing ----
@@ -37,6 +45,19 @@ def test_the_old_file_stays_if_writing_fails(function: str, tmp_path: Path, monk
             atomic_write(tmp_path / "file", "new")
     assert (tmp_path / "file").read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_an_atomic_file_is_renamed_when_it_is_complete_and_removed_after_an_error(tmp_path: Path) -> None:
+    for content in ("first", "second"):
+        with atomic_file(tmp_path / "file.json") as temporary:
+            temporary.write_text(content)
+            assert temporary == tmp_path / "file.json.tmp", "beside it, under another ending"
+        assert (tmp_path / "file.json").read_text() == content
+    with pytest.raises(RuntimeError, match="half-way"), atomic_file(tmp_path / "file.json") as temporary:
+        temporary.write_text("part")
+        raise RuntimeError("half-way")
+    assert (tmp_path / "file.json").read_text() == "second"
+    assert [path.name for path in tmp_path.iterdir()] == ["file.json"]
 
 
 def test_a_value_that_is_not_json_does_not_touch_the_file(tmp_path: Path) -> None:

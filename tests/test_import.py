@@ -59,21 +59,19 @@ def test_importing_the_package_loads_nothing_heavy(tmp_path: Path) -> None:
 
 
 HELP = """
-import sys, time
+import sys
 from hf_invwnn.cli.main import main
 try:
     main([*sys.argv[2:], "--help"])
 except SystemExit as ended:
     assert ended.code == 0
 print("loaded:", [name for name in sys.argv[1].split() if name in sys.modules])
-print("seconds:", time.process_time())
 """
 
 
-def test_the_list_of_commands_loads_nothing_heavy_and_takes_less_than_a_second(tmp_path: Path) -> None:
-    *_, loaded, seconds = python(HELP, tmp_path, " ".join(HEAVY)).splitlines()
+def test_the_list_of_commands_loads_nothing_heavy(tmp_path: Path) -> None:
+    *_, loaded = python(HELP, tmp_path, " ".join(HEAVY)).splitlines()
     assert loaded == "loaded: []"
-    assert float(seconds.removeprefix("seconds: ")) < 1
 
 
 @pytest.mark.parametrize(
@@ -84,7 +82,7 @@ def test_the_list_of_commands_loads_nothing_heavy_and_takes_less_than_a_second(t
     ],
 )
 def test_a_command_loads_only_what_it_needs(command: str, tmp_path: Path) -> None:
-    *_, loaded, _ = python(HELP, tmp_path, " ".join(NEEDLESS[command]), command).splitlines()
+    *_, loaded = python(HELP, tmp_path, " ".join(NEEDLESS[command]), command).splitlines()
     assert loaded == "loaded: []"
 
 

@@ -12,7 +12,7 @@ from ..metrics.catalogue import METRICS, MODELS
 from .tables import markdown_table
 
 
-_ORACLE_USED = {
+_RETRAINED_USED = {
     True: "was used to choose where to stop.",
     False: "was not used to choose where to stop.",
     None: "may have been used to choose where to stop; the run did not record it.",
@@ -57,8 +57,9 @@ def unlearned_card(
         pipeline_class=pipeline_class,
         forget_count=_number(record["forget"]["count"]),
         metrics_table=_metrics_table(record["metrics"]),
+        legend=_pipeline_legend() if pipeline_class else _model_legend(),
         counted=_counted(record["counts"]),
-        oracle_used=_ORACLE_USED[record["stopping"]["oracle_used"]],
+        retrained_used=_RETRAINED_USED[record["stopping"]["retrained_used"]],
         cost=_cost(record["cost"]),
         predictor=_predictor(record["predictor"]),
         arguments_yaml=dump_yaml({"method": record["method"], **_card_arguments(record["arguments"])}),
@@ -113,6 +114,25 @@ def _metrics_table(metrics: Mapping[str, Any]) -> str:
     rows = [["model", *(metric.title for metric in columns)]]
     rows += [[name, *(metric.format(metrics[name].get(metric.name)) for metric in columns)] for name in models]
     return markdown_table(rows)
+
+
+def _model_legend() -> str:
+    """What the metrics of a classifier mean, in sentences."""
+    metrics = [metric for metric in METRICS.values() if metric.legend and metric.split != "generated"]
+    without_unit = ", ".join(metric.title for metric in metrics if not metric.unit)
+    *others, last = [metric.title for metric in metrics if metric.goal == "retrained"]
+    return " ".join(
+        [
+            f"In percent, except the {without_unit}.",
+            *(metric.legend for metric in metrics),
+            f"For {', '.join(others)} and {last} the goal is the value of a model retrained without the forget set.",
+        ]
+    )
+
+
+def _pipeline_legend() -> str:
+    """What the metrics of generated images mean, in sentences."""
+    return " ".join(metric.legend for metric in METRICS.values() if metric.legend and metric.split == "generated")
 
 
 def _counted(counts: Mapping[str, int]) -> str:

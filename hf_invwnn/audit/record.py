@@ -33,7 +33,7 @@ RECORD_KEYS = (
     "files",
 )
 FORGET_KEYS = ("count", "sha256", "scenario", "seed")
-STOPPING_KEYS = ("rules", "reason", "oracle_used")
+STOPPING_KEYS = ("rules", "reason", "retrained_used")
 MODEL_KEYS = ("base_model", "datasets", "license")
 PACKAGES = ("hf-invwnn", "torch", "transformers", "accelerate", "datasets", "diffusers", "scikit-learn", "numpy")
 # Prefixes of arguments that name a folder, an account or a project.
@@ -65,7 +65,7 @@ def make_record(
         arguments (`dict`): All arguments of the run; those that name folders or accounts are left out.
         forget (`dict`): `count`, and if known `sha256`, `scenario` and `seed`, of the forget set.
         counts (`dict[str, int]`): Number of examples in each evaluation set.
-        stopping (`dict`): `rules`, `reason` and `oracle_used` (`True`, `False`, or `None` if unknown).
+        stopping (`dict`): `rules`, `reason` and `retrained_used` (`True`, `False`, or `None` if unknown).
         metrics (`dict`): For `"original"`, `"unlearned"` and `"retrained"` the metrics, or `None`.
         cost (`dict`): `forget_steps`, `rounds` and `seconds`.
         files (`dict[str, str]`): SHA-256 of every model file.
@@ -151,7 +151,8 @@ def read_record(folder: str | os.PathLike) -> dict[str, Any]:
         )
     record = read_json_object(path)
     if record.get("format_version") != RECORD_VERSION:
-        writer = (record.get("versions") or {}).get("hf-invwnn", "unknown")
+        versions = record.get("versions")
+        writer = versions.get("hf-invwnn", "unknown") if isinstance(versions, dict) else "unknown"
         raise ValueError(
             f"`{path}` has format_version {record.get('format_version')!r}, this version of hf-invwnn reads "
             f"{RECORD_VERSION}; use the version that wrote it ({writer})."

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ..files import atomic_write, write_json
-from ..metrics.catalogue import METRICS, MODELS
+from ..metrics.catalogue import METRICS, MODELS, metrics_in
 from ..metrics.intervals import share_interval
 from .charts import accuracy_curve, loss_curve
 from .private import PER_EXAMPLE, SALT, private_folder
@@ -27,8 +27,7 @@ LIMITS = (
     "Copies of the original model and checkpoints of the run still contain the forget set.",
 )
 SIZE_LIMIT = 2_000_000
-# The loss AUC is in the table of the membership attack.
-TABLE_METRICS = ("RA", "UA", "TA", "MIA", "forget_ratio", "kid")
+TABLE_METRICS = metrics_in("report")
 # The page shows at most this many examples; the JSON has all of them.
 ROWS_SHOWN = 1000
 _COUNTED = ("forget", "retain", "test", "unseen")

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ..metrics.catalogue import METRICS, MODELS
+from ..metrics.catalogue import METRICS, MODELS, metrics_in
 
 
-RESULT_METRICS = ("RA", "UA", "TA", "MIA")
+RESULT_METRICS = metrics_in("results")
+# For the line below the table in a terminal; shorter than the sentences of the catalogue.
 LEGEND = """Percent. RA, TA: accuracy on retained and test examples. UA: 100 - accuracy on the forget set. MIA: share
 of the forget set that a membership attack classifies as non-member."""
 
@@ -28,12 +29,12 @@ def markdown_table(rows: Sequence[Sequence[str]], text_columns: int = 1) -> str:
 
 def results_table(results: Mapping[str, Any]) -> str:
     """
-    RA, UA, TA, MIA and seconds of the original, the unlearned and the retrained model, in Markdown.
+    The main metrics and the seconds of the original, the unlearned and the retrained model, in Markdown.
 
     Args:
         results (`dict`): Model name -> metrics, and `seconds` if it was timed. Missing models are left out.
     """
-    rows = [["model", *RESULT_METRICS, "seconds"]]
+    rows = [["model", *(METRICS[name].title for name in RESULT_METRICS), "seconds"]]
     for model in MODELS:
         if model in results:
             metrics = results[model]

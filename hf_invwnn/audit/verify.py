@@ -18,8 +18,7 @@ from .record import read_record
 if TYPE_CHECKING:
     from ..scenarios import UnlearningSplits
 
-# The metrics that are recomputed.
-RECOMPUTED = ("RA", "UA", "TA", "MIA", "loss_auc")
+RECOMPUTED = tuple(metric.name for metric in METRICS.values() if metric.recomputed)
 
 
 @dataclass(frozen=True)

@@ -84,12 +84,12 @@ def compare(settings: ComparisonSettings, workers: int = 1) -> dict[str, Any]:
 
 def target_of(settings: ComparisonSettings, references: Mapping[str, Any]) -> float:
     """The UA at which methods are evaluated, in percent."""
-    return float(references["retrained"]["UA"] if settings.target_ua == "oracle" else settings.target_ua)
+    return float(references["retrained"]["UA"] if settings.target_ua == "retrained" else settings.target_ua)
 
 
 def _check_retain(settings: ComparisonSettings, start: StartingPoint) -> None:
     need_retain = [method.name for method in settings.methods if find_method(method.name).needs_retain]
-    if need_retain and not start.has_oracle:
+    if need_retain and not start.has_retrained:
         raise ValueError(
             f"`methods`: {', '.join(need_retain)} train on retained examples, and the scenario "
             f"{settings.scenario.get('scenario')!r} retains none; leave them out."
@@ -124,7 +124,7 @@ def _references(start: StartingPoint) -> dict[str, Any]:
     if path.exists():
         return read_json_object(path)
     datasets = start.datasets()
-    names = ["original", "retrained"] if start.has_oracle else ["original"]
+    names = ["original", "retrained"] if start.has_retrained else ["original"]
     references = {
         name: {**evaluate_start(start.model(name), datasets), "cost": start.training(name)} for name in names
     }

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..files import read_json_object, write_json
 from ..image_classification import evaluate_model, predict
 from ..methods import find_method, make_unlearner
-from ..metrics import ua
+from ..metrics import ua, unlearning_accuracy
 from ..trainer.arguments import UnlearningArguments
 from ..trainer.quiet import QUIET, without_printing
 from ..trainer.unlearner import Unlearner
@@ -163,14 +164,15 @@ def build_unlearner(
 
 def evaluate_start(model: Any, datasets: Mapping[str, Any]) -> dict[str, float]:
     """All metrics that the sets allow; RA, MIA and the loss AUC need a retain set."""
-    names = {"forget": "forget", "test": "test", "forget_clean": "forget_clean", "triggered": "attack_success"}
-    accuracy = {name: 100 * _accuracy(model, datasets[split]) for split, name in names.items() if split in datasets}
     metrics: dict[str, float] = (
         evaluate_model(model, {name: datasets[name] for name in ("forget", "retain", "test")}, batch_size=1000)
         if "retain" in datasets
-        else {"UA": 100 - accuracy["forget"], "TA": accuracy["test"]}
+        else _accuracies(model, {name: datasets[name] for name in ("forget", "test")})
     )
-    return metrics | {name: accuracy[name] for name in ("forget_clean", "attack_success") if name in accuracy}
+    others = {"forget_clean": "forget_clean", "triggered": "attack_success"}
+    return metrics | {
+        name: 100 * _accuracy(model, datasets[split]) for split, name in others.items() if split in datasets
+    }
 
 
 def _evaluation_sets(run: Run, datasets: Mapping[str, Any]) -> dict[str, Any]:
@@ -220,6 +222,16 @@ def _at_most(dataset: Any, count: int) -> torch.utils.data.Subset:
     """Examples spread evenly over a data set."""
     indices = torch.linspace(0, len(dataset) - 1, min(count, len(dataset))).long()
     return torch.utils.data.Subset(dataset, indices.tolist())
+
+
+def _accuracies(model: Any, datasets: Mapping[str, Any]) -> dict[str, float]:
+    """UA and TA, without a retain set."""
+    outcomes = {name: predict(model, dataset, 1000) for name, dataset in datasets.items()}
+    return unlearning_accuracy(
+        np.concatenate([logits.argmax(axis=1) for logits, _ in outcomes.values()]),
+        np.concatenate([labels for _, labels in outcomes.values()]),
+        np.repeat(list(outcomes), [len(labels) for _, labels in outcomes.values()]),
+    )
 
 
 def _accuracy(model: Any, dataset: Any) -> float:

@@ -62,8 +62,8 @@ class ComparisonSettings:
             on the forget set by default.
         measure_steps (`int`, defaults to 28): Steps between two measurements of the other methods.
         levels (`list[float]`): UA, in percent, at which curves are read off.
-        target_ua (`float` or `"oracle"`, defaults to `"oracle"`): UA, in percent, of the main table; `"oracle"` is the
-            UA of the retrained model.
+        target_ua (`float` or `"retrained"`, defaults to `"retrained"`): UA, in percent, of the main table;
+            `"retrained"` is the UA of the retrained model.
         seeds (`list[int]`): Settings are chosen with the first.
     """
 
@@ -79,7 +79,7 @@ class ComparisonSettings:
     interval_steps: int | None = None
     measure_steps: int = 28
     levels: tuple[float, ...] = (25.0, 50.0, 70.0)
-    target_ua: float | str = "oracle"
+    target_ua: float | str = "retrained"
     seeds: tuple[int, ...] = (0,)
 
     def __post_init__(self) -> None:
@@ -87,13 +87,13 @@ class ComparisonSettings:
             raise ValueError("`methods` is empty; name at least one.")
         if not self.seeds or len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"`seeds` must be different from each other, and at least one, got {list(self.seeds)}.")
-        if isinstance(self.target_ua, str) and self.target_ua != "oracle":
-            raise ValueError(f"`target_ua` must be a number in percent or 'oracle', got {self.target_ua!r}.")
+        if isinstance(self.target_ua, str) and self.target_ua != "retrained":
+            raise ValueError(f"`target_ua` must be a number in percent or 'retrained', got {self.target_ua!r}.")
         if any(not 0 < level <= 100 for level in self.levels):
             raise ValueError(f"`levels` are in percent and must lie in (0, 100], got {list(self.levels)}.")
-        if self.target_ua == "oracle" and self.scenario.get("scenario") == "overfitting":
+        if self.target_ua == "retrained" and self.scenario.get("scenario") == "overfitting":
             raise ValueError(
-                "`target_ua` must be a number: in overfitting nothing is retained, so there is no oracle."
+                "`target_ua` must be a number: in overfitting nothing is retained, so there is no retrained model."
             )
         for name in ("budget_steps", "measure_steps", "interval_steps"):
             if (value := getattr(self, name)) is not None and value < 1:

@@ -53,12 +53,12 @@ class StartingPoint:
     image_column: str = "image"
 
     @property
-    def has_oracle(self) -> bool:
+    def has_retrained(self) -> bool:
         return len(self.splits.retain) > 0
 
     def missing(self) -> list[str]:
         """Names of the models that have not been trained yet."""
-        names = ["original", "retrained"] if self.has_oracle else ["original"]
+        names = ["original", "retrained"] if self.has_retrained else ["original"]
         return [name for name in names if not (self.folder / name / DONE).exists()]
 
     def model(self, name: str = "original") -> Any:

@@ -12,12 +12,11 @@ import numpy as np
 
 from ..audit.charts import COLOURS, MARKERS, UA_AXIS
 from ..audit.tables import markdown_table
-from ..metrics import METRICS
+from ..metrics.catalogue import METRICS, metrics_in
 from .equal_forgetting import at_ua
 
 
 NOT_REACHED = "not reached"
-_COLUMNS = ("RA", "UA", "TA", "MIA", "loss_auc", "forget_clean", "attack_success")
 
 
 def comparison_table(results: Mapping[str, Any]) -> str:
@@ -30,7 +29,7 @@ def comparison_table(results: Mapping[str, Any]) -> str:
         results (`dict`): The results of [`~hf_invwnn.benchmark.compare`].
     """
     references = results["references"]
-    columns = [name for name in _COLUMNS if _is_measured(results, name)]
+    columns = [name for name in metrics_in("comparison") if _is_measured(results, name)]
     rows = [["method", "data", "tried", *(METRICS[name].title for name in columns)]]
     for name in ("original", "retrained"):
         metrics = [references[seed][name] for seed in references if name in references[seed]]
@@ -155,10 +154,10 @@ def plot_comparison(results: Mapping[str, Any], path: str | os.PathLike) -> None
                 markersize=5,
                 label=method["title"],
             )
-        oracles = [models["retrained"] for models in results["references"].values() if "retrained" in models]
+        retrained = [models["retrained"] for models in results["references"].values() if "retrained" in models]
         metric = "TA" if name == "test" else "RA"
-        if oracles:
-            point = [np.mean([oracle[key] for oracle in oracles]) for key in ("UA", metric)]
+        if retrained:
+            point = [np.mean([model[key] for model in retrained]) for key in ("UA", metric)]
             panel.plot(*point, marker="*", markersize=15, color="black", ls="", label="retrained")
         panel.set_xlabel(UA_AXIS)
         panel.set_ylabel(f"{name} accuracy (%)")
@@ -177,7 +176,7 @@ def write_comparison(results: Mapping[str, Any], folder: str | os.PathLike) -> s
         results (`dict`): The results of [`~hf_invwnn.benchmark.compare`].
         folder (`str` or `os.PathLike`): Of the results.
     """
-    target = "the oracle's UA" if results["target_ua"] == "oracle" else f"UA {results['target_ua']:g}"
+    target = "the retrained model's UA" if results["target_ua"] == "retrained" else f"UA {results['target_ua']:g}"
     seeds = len(results["seeds"])
     parts = [
         f"## {results['title']}",

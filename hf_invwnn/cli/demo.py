@@ -107,7 +107,7 @@ def run_demo(output_dir: str | os.PathLike, seed: int = 0, predictor: Any = None
             retrained,
             seconds,
             title="Forgetting 20 % wrong labels, digits, ViT",
-            oracle_used=False,
+            retrained_used=False,
             license="apache-2.0",
         )
 

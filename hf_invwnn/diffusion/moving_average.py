@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,8 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
+
+from ..files import atomic_file
 
 
 _FILE = "moving_average.safetensors"
@@ -52,9 +53,8 @@ class MovingAverageCallback(TrainerCallback):
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         if state.is_world_process_zero:
             folder = Path(str(args.output_dir)) / f"{PREFIX_CHECKPOINT_DIR}-{state.global_step}"
-            temporary = folder / f"{_FILE}.tmp"
-            save_file({name: shadow.contiguous() for name, shadow in self._named()}, temporary)
-            os.replace(temporary, folder / _FILE)
+            with atomic_file(folder / _FILE) as temporary:
+                save_file({name: shadow.contiguous() for name, shadow in self._named()}, temporary)
 
     def _named(self) -> list[tuple[str, torch.Tensor]]:
         names = [name for name, _ in self.model.named_parameters()]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import os
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +12,7 @@ from diffusers import DDPMScheduler, DiffusionPipeline
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from ..files import read_json_object
 from .noise_prediction import PREDICTION_TYPES
 
 
@@ -135,11 +135,11 @@ def check_complete(folder: Path) -> None:
         ValueError: A file is missing, is not JSON, or is truncated; the message names it.
     """
     try:
-        index = json.loads((folder / INDEX).read_text())
+        index = read_json_object(folder / INDEX)
     except (FileNotFoundError, ValueError) as error:
         raise _incomplete(folder, f"{INDEX} is missing or damaged") from error
     for name, listed in index.items():
-        if name.startswith("_") or not isinstance(listed, list) or listed[0] is None:
+        if name.startswith("_") or not isinstance(listed, list) or listed[:1] == [None]:
             continue
         component = folder / name
         if not component.is_dir() or not any(component.glob("*.json")):
@@ -174,9 +174,9 @@ def _incomplete(folder: Path, problem: str) -> ValueError:
 
 def _from_pretrained(source: str) -> Any:
     index = Path(source) / INDEX
-    listed = json.loads(index.read_text()) if index.is_file() else {}
+    listed = read_json_object(index) if index.is_file() else {}
     # Components that the pipeline was saved without, such as a text encoder; `from_pretrained` needs them as `None`.
-    absent = {name: None for name, kind in listed.items() if isinstance(kind, list) and kind[0] is None}
+    absent = {name: None for name, kind in listed.items() if isinstance(kind, list) and kind[:1] == [None]}
     try:
         return DiffusionPipeline.from_pretrained(source, use_safetensors=True, **absent)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:

@@ -14,6 +14,7 @@ from ..audit.tables import RESULT_METRICS, markdown_table
 from ..files import write_json
 from ..image_classification import ImageTensors, ProcessedImages, load_classifier, predict, split_datasets
 from ..metrics import METRICS, MODELS, forgetting_shares, per_example, retraining_distance, unlearning_metrics
+from ..metrics.retraining_distance import NAMES
 from ..scenarios import UnlearningSplits
 from .relearning import relearn
 
@@ -85,9 +86,9 @@ def evaluate_pair(
             results[name]["relearning"] = asdict(relearning)
     shares = forgetting_shares(confidences["unlearned"], confidences["retrained"], margin)
     columns["verdict"] = shares.verdicts
-    ours, theirs = ([results[name][metric] for metric in RESULT_METRICS] for name in ("unlearned", "retrained"))
+    ours, theirs = ([results[name][metric] for metric in NAMES] for name in ("unlearned", "retrained"))
     results |= {
-        "distance": retraining_distance(ours, theirs, RESULT_METRICS),
+        "distance": retraining_distance(ours, theirs, NAMES),
         "shares": {"under": shares.under, "over": shares.over, "matched": shares.matched, "margin": margin},
         "relearn_level": relearn_level if max_relearning_steps else None,
         "splits": splits.summary(),
@@ -101,7 +102,7 @@ def evaluate_pair(
 def evaluation_table(results: dict[str, Any]) -> str:
     """The results of [`evaluate_pair`] in Markdown."""
     auc = METRICS["loss_auc"]
-    rows = [["model", *RESULT_METRICS, auc.title, "steps on D_r to relearn D_f"]]
+    rows = [["model", *(METRICS[name].title for name in RESULT_METRICS), auc.title, "steps on D_r to relearn D_f"]]
     for name in MODELS:
         if name in results:
             values = results[name]

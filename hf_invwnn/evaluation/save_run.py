@@ -10,10 +10,11 @@ from torch import nn
 
 from ..audit.charts import plot_curves
 from ..audit.private import example_results, save_private_artifacts
-from ..audit.tables import RESULT_METRICS, results_table
+from ..audit.tables import results_table
 from ..files import atomic_write, write_json
 from ..image_classification import evaluate_model, load_classifier, predict
 from ..metrics import MODELS, retraining_distance
+from ..metrics.retraining_distance import NAMES
 from ..scenarios import UnlearningSplits
 from ..trainer.unlearner import Unlearner
 
@@ -72,8 +73,8 @@ def save_run(
     }
     metrics = {name: results.get(name) for name in MODELS}
     if retrained is not None:
-        ours, theirs = ([results[name][metric] for metric in RESULT_METRICS] for name in ("unlearned", "retrained"))
-        results["distance"] = retraining_distance(ours, theirs, RESULT_METRICS)
+        ours, theirs = ([results[name][metric] for metric in NAMES] for name in ("unlearned", "retrained"))
+        results["distance"] = retraining_distance(ours, theirs, NAMES)
     results |= {"history": unlearner.history, "stopped": unlearner.stop_reason, "splits": splits.summary()}
 
     outcomes = {name: predict(model, sets["forget"]) for name, model in models.items()}

@@ -10,6 +10,7 @@ from typing import Any
 
 from huggingface_hub import DatasetCard, DatasetCardData
 
+from ..audit.tables import markdown_table
 from ..hub.cards import UNKNOWN_LICENSE, make_card, render
 from ..hub.contents import Contents
 from .rows import HISTORY_FEATURES
@@ -56,18 +57,20 @@ def histories_card(facts: Mapping[str, Any], repo_id: str, license: str | None =
     The card of a dataset of weight histories.
 
     Args:
-        facts (`dict`): `num_rows`, `num_runs` and `families`, as [`describe_histories`] gives them.
+        facts (`dict`): `num_rows`, `num_runs` and `families`, as [`histories_contents`] counts them.
         repo_id (`str`): Where it goes.
         license (`str`, *optional*): Its licence.
     """
-    rows = ["| family | run type | runs |", "| --- | --- | ---: |"]
-    rows += [f"| {family} | {kind} | {count} |" for (family, kind), count in sorted(facts["families"].items())]
+    rows = [["family", "run type", "runs"]]
+    rows += [[family, kind, str(count)] for (family, kind), count in sorted(facts["families"].items())]
     data = DatasetCardData(
         license=license or UNKNOWN_LICENSE,
         tags=["machine-unlearning", "weight-histories"],
         configs=[{"config_name": "default", "data_files": [{"split": "train", "path": "data/*.parquet"}]}],
     )
-    text = render(__package__, "histories.md", repo_id=repo_id, runs_table="\n".join(rows), **facts)
+    text = render(
+        __package__, "histories.md", repo_id=repo_id, runs_table=markdown_table(rows, text_columns=2), **facts
+    )
     return make_card(DatasetCard, data, text)
 
 

@@ -1,4 +1,4 @@
-"""Retraining from a new initialisation on the retain set alone: the oracle."""
+"""Retraining from a new initialisation on the retain set alone."""
 
 from __future__ import annotations
 

@@ -23,6 +23,11 @@ class Metric:
         digits (`int`): Decimal places in tables.
         goal (`str`): `"higher"`, `"lower"`, or `"retrained"` if the value of the retrained model is the goal.
         hub_type (`str`): Metric type in the metadata of a model card.
+        legend (`str`, defaults to `""`): Sentence under the table of a card; empty if another one covers it.
+        tables (`tuple[str, ...]`, defaults to `()`): The tables that have a column for it: `"results"` of a run,
+            `"report"`, `"comparison"`. A card has a column for every metric that was measured.
+        recomputed (`bool`, defaults to `False`): Whether `verify` recomputes it: it is in the result of
+            [`~hf_invwnn.metrics.unlearning_metrics`].
     """
 
     name: str
@@ -33,6 +38,9 @@ class Metric:
     digits: int
     goal: str
     hub_type: str
+    legend: str = ""
+    tables: tuple[str, ...] = ()
+    recomputed: bool = False
 
     def format(self, value: float | None, sign: str = "") -> str:
         """The value with the digits of the metric; an empty string for `None`."""
@@ -51,6 +59,9 @@ METRICS: dict[str, Metric] = {
             digits=2,
             goal="higher",
             hub_type="accuracy",
+            legend="RA, TA: accuracy on retained and test examples.",
+            tables=("results", "report", "comparison"),
+            recomputed=True,
         ),
         Metric(
             name="UA",
@@ -61,6 +72,9 @@ METRICS: dict[str, Metric] = {
             digits=2,
             goal="retrained",
             hub_type="unlearning_accuracy",
+            legend="UA: 100 - accuracy on the forget set.",
+            tables=("results", "report", "comparison"),
+            recomputed=True,
         ),
         Metric(
             name="TA",
@@ -71,6 +85,8 @@ METRICS: dict[str, Metric] = {
             digits=2,
             goal="higher",
             hub_type="accuracy",
+            tables=("results", "report", "comparison"),
+            recomputed=True,
         ),
         Metric(
             name="MIA",
@@ -81,6 +97,9 @@ METRICS: dict[str, Metric] = {
             digits=2,
             goal="retrained",
             hub_type="mia",
+            legend="MIA: share of the forget set that a membership attack takes for data the model never saw.",
+            tables=("results", "report", "comparison"),
+            recomputed=True,
         ),
         Metric(
             name="loss_auc",
@@ -91,6 +110,10 @@ METRICS: dict[str, Metric] = {
             digits=3,
             goal="retrained",
             hub_type="loss_auc",
+            legend="Loss AUC: probability that a forgotten example has a higher loss than a test example.",
+            # A report has it in the table of the membership audit.
+            tables=("comparison",),
+            recomputed=True,
         ),
         Metric(
             name="forget_clean",
@@ -101,6 +124,7 @@ METRICS: dict[str, Metric] = {
             digits=2,
             goal="higher",
             hub_type="accuracy",
+            tables=("comparison",),
         ),
         Metric(
             name="attack_success",
@@ -111,6 +135,7 @@ METRICS: dict[str, Metric] = {
             digits=2,
             goal="lower",
             hub_type="accuracy",
+            tables=("comparison",),
         ),
         Metric(
             name="forget_ratio",
@@ -121,6 +146,9 @@ METRICS: dict[str, Metric] = {
             digits=2,
             goal="lower",
             hub_type="forget_ratio",
+            legend="Forget ratio: share of generated images, in percent, that a classifier assigns to the "
+            "forgotten class.",
+            tables=("report",),
         ),
         Metric(
             name="kid",
@@ -131,9 +159,17 @@ METRICS: dict[str, Metric] = {
             digits=3,
             goal="lower",
             hub_type="kid",
+            legend="KID: kernel inception distance between generated images and real images of the other "
+            "classes; lower is better.",
+            tables=("report",),
         ),
     )
 }
 
 
-__all__ = ["METRICS", "MODELS", "Metric"]
+def metrics_in(table: str) -> tuple[str, ...]:
+    """Names of the metrics that have a column in a table: `"results"`, `"report"` or `"comparison"`."""
+    return tuple(metric.name for metric in METRICS.values() if table in metric.tables)
+
+
+__all__ = ["METRICS", "MODELS", "Metric", "metrics_in"]

@@ -71,13 +71,13 @@ def _read_keras(path: str | os.PathLike, expected: dict[str, tuple[int, ...]]) -
     except OSError as error:
         raise ValueError(f"`{source}` is not a complete HDF5 file ({error}).") from error
     with file:
-        found = _datasets(file.get("model_weights", file))
+        arrays = _datasets(file.get("model_weights", file))
     layers = _layer_names()
     problems: list[str] = []
     weights: dict[str, torch.Tensor] = {}
     for layer, module in layers.items():
         for keras_name, name in (("kernel", f"{module}.weight"), ("bias", f"{module}.bias")):
-            value = found.pop(f"{layer}/{keras_name}", None)
+            value = arrays.pop(f"{layer}/{keras_name}", None)
             if value is None:
                 problems.append(f"{layer}/{keras_name} is missing")
                 continue
@@ -88,7 +88,7 @@ def _read_keras(path: str | os.PathLike, expected: dict[str, tuple[int, ...]]) -
                 problems.append(f"{layer}/{keras_name} is not finite")
             else:
                 weights[name] = value
-    problems += [f"{name} is unexpected" for name in found]
+    problems += [f"{name} is unexpected" for name in arrays]
     if problems:
         raise ValueError(f"`{source}` does not hold the weights of InvWNN: {'; '.join(problems)}.")
     return weights

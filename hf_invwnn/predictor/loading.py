@@ -24,7 +24,7 @@ def load_predictor(predictor: PastWeightPredictor | str | os.PathLike | None = N
             folder or Hub id of one; `"base"` (the default) for the one in the package; `"linear"` for the task vector.
 
     Raises:
-        TypeError: It is no predictor.
+        TypeError: It is not a predictor.
         ValueError: It cannot be loaded, or is incomplete.
     """
     if predictor is None or predictor == "base":

@@ -101,20 +101,22 @@ class InvWNNModel(PreTrainedModel):
             raise ValueError(f"`trajectory` must have the shape (N, K), got {tuple(trajectory.shape)}.")
         check_trajectory(trajectory.T, kind, self.num_snapshots)
         oldest = trajectory[:, 0]
-        shown, unit = self._shown(trajectory, unit)
-        residual = self.networks[kind](shown)
-        if unit is not None:
-            residual = residual * unit
+        network_input, scale = self._network_input(trajectory, unit)
+        residual = self.networks[kind](network_input)
+        if scale is not None:
+            residual = residual * scale
         past = oldest + residual
         loss = None
         if labels is not None:
             loss = (past - labels).abs().mean() + self.penalty(kind)
         return InvWNNOutput(loss=loss, residual=residual, past=past)
 
-    def _shown(self, trajectory: torch.Tensor, unit: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """What the network sees of `(N, K)`, and the unit of its residual (`None` for 1)."""
-        shown, unit = self._normalized(trajectory, unit)
-        return shown.flip(-1) if self.config.newest_first else shown, unit
+    def _network_input(
+        self, trajectory: torch.Tensor, unit: torch.Tensor | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """What the network takes of `(N, K)`, and the scale of its residual (`None` for 1)."""
+        network_input, scale = self._normalized(trajectory, unit)
+        return network_input.flip(-1) if self.config.newest_first else network_input, scale
 
     def _normalized(
         self, trajectory: torch.Tensor, unit: torch.Tensor | None
@@ -123,11 +125,11 @@ class InvWNNModel(PreTrainedModel):
             return trajectory, None
         displacement = trajectory - trajectory[:, :1]
         if self.config.trajectory_scale == "weight":
-            unit = displacement.abs().amax(dim=-1)
-        elif unit is None:
-            unit = tensor_unit(trajectory.T)
-        # What stood still has unit 0, which makes its residual 0 whatever the network says.
-        return displacement / unit.clamp_min(torch.finfo(unit.dtype).tiny).unsqueeze(-1), unit
+            scale = displacement.abs().amax(dim=-1)
+        else:
+            scale = tensor_unit(trajectory.T) if unit is None else unit
+        # What stood still has scale 0, which makes its residual 0 whatever the network says.
+        return displacement / scale.clamp_min(torch.finfo(scale.dtype).tiny).unsqueeze(-1), scale
 
     def penalty(self, kind: str) -> torch.Tensor:
         """The L1 penalties of eq. 7 for the network of one kind."""
@@ -269,9 +271,9 @@ class InvWNNModel(PreTrainedModel):
             "misshapen": sorted(str(key[0]) for key in info["mismatched_keys"]),
             "not finite": [name for name, value in self.named_parameters() if not value.isfinite().all()],
         }
-        found = "; ".join(f"{what}: {', '.join(names)}" for what, names in problems.items() if names)
-        if found:
-            raise ValueError(f"`{source}` does not hold the weights its config.json asks for. {found}.")
+        message = "; ".join(f"{what}: {', '.join(names)}" for what, names in problems.items() if names)
+        if message:
+            raise ValueError(f"`{source}` does not hold the weights its config.json asks for. {message}.")
 
 
 AutoConfig.register("invwnn", InvWNNConfig, exist_ok=True)

@@ -84,7 +84,7 @@ def class_id(train: Dataset, label: int | str, label_column: str, argument: str 
                 f"`{argument}` {label!r} is a name, but `{label_column}` holds plain integers; pass the id."
             )
         if label not in names:
-            raise ValueError(f"`{argument}` {label!r} is no class of `{label_column}`; its classes are {names}.")
+            raise ValueError(f"`{argument}` {label!r} is not a class of `{label_column}`; its classes are {names}.")
         return names.index(label)
     if isinstance(label, bool) or not isinstance(label, Integral):
         raise TypeError(f"`{argument}` must be a class id or name, got {label!r}.")

@@ -73,6 +73,7 @@ def find_checkpoint(unlearner: Unlearner, resume_from_checkpoint: str | bool | N
     Raises:
         ValueError: The output directory has no checkpoint.
         CorruptCheckpointError: No checkpoint is intact, or the named one is not.
+        CheckpointMismatchError: The newest intact checkpoint, or the named one, belongs to another run.
     """
     if not resume_from_checkpoint:
         return None
@@ -205,14 +206,27 @@ def schedule(unlearner: Unlearner) -> dict[str, int]:
 
 
 def _check_on_all_processes(unlearner: Unlearner, folder: str) -> None:
-    """Every process checks its own files; all processes use or refuse the checkpoint together."""
+    """
+    Every process checks its own files; all processes use or refuse the checkpoint together.
+
+    Raises:
+        CheckpointMismatchError: On all processes, if the checkpoint belongs to another run on one of them.
+        CorruptCheckpointError: On all processes, if it is otherwise damaged on one of them.
+    """
     problem: CorruptCheckpointError | None = None
     args = unlearner.args
     try:
         check_checkpoint(folder, args.process_index, args.world_size, unlearner.tracked.parameters)
     except CorruptCheckpointError as error:
         problem = error
-    if any_process(problem is not None, args.device):
+    # The kind decides whether an earlier checkpoint is tried, which all processes must do or leave together.
+    mismatched = any_process(isinstance(problem, CheckpointMismatchError), args.device)
+    damaged = any_process(problem is not None, args.device)
+    if mismatched and not isinstance(problem, CheckpointMismatchError):
+        raise CheckpointMismatchError(
+            f"`{folder}` belongs to another run on another process; see its message."
+        ) from problem
+    if damaged:
         raise problem or CorruptCheckpointError(f"`{folder}` is damaged on another process; see its message.")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
@@ -17,7 +16,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from ..errors import CheckpointMismatchError, CorruptCheckpointError
-from ..files import sha256
+from ..files import read_json_object, sha256, write_json
 from .state import RunState
 
 
@@ -49,7 +48,7 @@ def save_tensors(
 
 def save_state(folder: str | os.PathLike, state: Any) -> None:
     """Writes the state that all processes share."""
-    (Path(folder) / STATE_NAME).write_text(json.dumps(state, indent=2))
+    write_json(state, Path(folder) / STATE_NAME)
 
 
 def write_manifest(folder: str | os.PathLike) -> None:
@@ -57,7 +56,7 @@ def write_manifest(folder: str | os.PathLike) -> None:
     source = Path(folder)
     files = [path for path in sorted(source.rglob("*")) if path.is_file() and path.name != MANIFEST_NAME]
     manifest = {path.relative_to(source).as_posix(): [path.stat().st_size, sha256(path)] for path in files}
-    (source / MANIFEST_NAME).write_text(json.dumps(manifest, indent=2))
+    write_json(manifest, source / MANIFEST_NAME)
     for path in [*files, source / MANIFEST_NAME]:
         _flush(path)
     _flush(source)
@@ -88,6 +87,21 @@ def _flush(path: Path) -> None:
 # ---- Reading ----
 
 
+def _read(path: Path) -> dict[str, Any]:
+    """
+    Reads a JSON file of a checkpoint.
+
+    Raises:
+        CorruptCheckpointError: The file is missing, or does not hold a JSON object.
+    """
+    try:
+        return read_json_object(path)
+    except FileNotFoundError as error:
+        raise CorruptCheckpointError(f"`{path}` is missing; resume from an earlier checkpoint.") from error
+    except ValueError as error:
+        raise CorruptCheckpointError(f"`{path}` is damaged ({error}); resume from an earlier checkpoint.") from error
+
+
 def load_tensors(folder: str | os.PathLike, rank: int = 0, world: int = 1) -> dict[str, torch.Tensor]:
     """
     Reads the tensors of one process.
@@ -111,19 +125,13 @@ def load_state(folder: str | os.PathLike) -> dict[str, Any]:
     Reads the state that all processes share.
 
     Raises:
-        CorruptCheckpointError: The file is missing, damaged or incomplete, or was written by another version.
+        CorruptCheckpointError: The file is missing, damaged or incomplete.
+        CheckpointMismatchError: The file was written by another version.
     """
     path = Path(folder) / STATE_NAME
-    try:
-        state: Any = json.loads(path.read_text())
-    except FileNotFoundError as error:
-        raise CorruptCheckpointError(
-            f"`{folder}` is not a checkpoint of an unlearning run: {STATE_NAME} is missing."
-        ) from error
-    except ValueError as error:
-        raise CorruptCheckpointError(f"`{path}` is damaged ({error}); take an earlier one.") from error
-    if not isinstance(state, dict):
-        raise CorruptCheckpointError(f"`{path}` is damaged (it is not a JSON object); take an earlier one.")
+    if not path.is_file():
+        raise CorruptCheckpointError(f"`{folder}` is not a checkpoint of an unlearning run: {STATE_NAME} is missing.")
+    state = _read(path)
     if (version := state.get("format_version", 1)) != STATE_VERSION:
         raise CheckpointMismatchError(
             f"`{path}` has format_version {version}, this version of hf-invwnn reads {STATE_VERSION}; resume with the "
@@ -170,10 +178,7 @@ def check_checkpoint(
             "`tracked_parameters` must be those it was saved with."
         )
     _check_weights(source)
-    try:
-        json.loads((source / TRAINER_STATE_NAME).read_text())
-    except (FileNotFoundError, ValueError) as error:
-        raise CorruptCheckpointError(f"`{source / TRAINER_STATE_NAME}` is missing or damaged ({error}).") from error
+    _read(source / TRAINER_STATE_NAME)
     for what, patterns in _ALSO_NEEDED.items():
         if not any(any(source.glob(pattern)) for pattern in patterns):
             raise CorruptCheckpointError(f"`{source}` has no {what}; without it the run cannot be resumed exactly.")
@@ -198,11 +203,7 @@ _STATE_KEYS = {
 
 def _check_files(source: Path, names: Sequence[str] | None = None) -> None:
     """Checks all files, or the named ones, against the manifest."""
-    try:
-        manifest = json.loads((source / MANIFEST_NAME).read_text())
-    except (FileNotFoundError, ValueError) as error:
-        raise CorruptCheckpointError(f"`{source / MANIFEST_NAME}` is missing or damaged ({error}).") from error
-    for name, checksum in manifest.items():
+    for name, checksum in _read(source / MANIFEST_NAME).items():
         if names is not None and name not in names:
             continue
         path = source / name
@@ -229,12 +230,12 @@ def _check_weights(source: Path) -> None:
 def _weight_files(source: Path) -> list[Path]:
     index = source / SAFE_WEIGHTS_INDEX_NAME
     if index.is_file():
-        try:
-            return [source / name for name in sorted(set(json.loads(index.read_text())["weight_map"].values()))]
-        except (ValueError, KeyError) as error:
+        weight_map = _read(index).get("weight_map")
+        if not isinstance(weight_map, dict) or not all(isinstance(name, str) for name in weight_map.values()):
             raise CorruptCheckpointError(
-                f"`{index}` is damaged ({error}); resume from an earlier checkpoint."
-            ) from error
+                f"`{index}` is damaged (its `weight_map` names no files); resume from an earlier checkpoint."
+            )
+        return [source / name for name in sorted(set(weight_map.values()))]
     present = [path for path in (source / SAFE_WEIGHTS_NAME, source / "adapter_model.safetensors") if path.is_file()]
     if present or any(source.glob("pytorch_model_fsdp*")) or any(source.glob("global_step*")):
         return present  # FSDP and DeepSpeed save into folders of their own, which the manifest covers

@@ -46,8 +46,9 @@ def dataset_hash(dataset: Any) -> str | None:
     """
     SHA-256 of the examples of a data set, in their order; `None` for one without a length.
 
-    A [`~datasets.Dataset`] is hashed as stored. Of another data set every example is read, with seeded generators so
-    that a random augmentation gives the same each time; the state of the generators is restored.
+    Every row is read, because the fingerprint that `datasets` keeps can be random and differ between two loads of the
+    same data. A [`~datasets.Dataset`] is hashed as stored. The examples of another data set are read with seeded
+    generators, so that a random augmentation gives the same each time; the state of the generators is restored.
     """
     if not isinstance(dataset, Sized):
         return None

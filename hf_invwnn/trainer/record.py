@@ -10,6 +10,7 @@ from torch import nn
 from ..audit.record import make_record
 from ..files import sha256_of_files
 from ..hub.allowlist import model_files
+from ..metrics.catalogue import METRICS
 from .fingerprint import weights_hash
 
 
@@ -24,8 +25,8 @@ def record_of(unlearner: Unlearner, folder: str, facts: Mapping[str, Any]) -> di
     Args:
         unlearner ([`Unlearner`]): The run.
         folder (`str`): The folder of the saved model.
-        facts (`dict`): What the run does not know itself: `splits`, `metrics`, `oracle_used`, `base_model`, `datasets`
-            and `license`; all optional.
+        facts (`dict`): What the run does not know itself: `splits`, `metrics`, `retrained_used`, `base_model`,
+            `datasets` and `license`; all optional.
     """
     run, rules = unlearner.run_state, unlearner.unlearning.rules
     splits = facts.get("splits")
@@ -33,7 +34,7 @@ def record_of(unlearner: Unlearner, folder: str, facts: Mapping[str, Any]) -> di
     sets = unlearner.eval_dataset if isinstance(unlearner.eval_dataset, dict) else {}
     counts = {name: len(dataset) for name, dataset in sets.items() if isinstance(dataset, Sized)}
     # The rules of the package, except a target UA, use no retrained model.
-    no_oracle = unlearner.args.target_ua is None and all(
+    without_retrained = unlearner.args.target_ua is None and all(
         type(rule).__module__.startswith("hf_invwnn.") for rule in rules
     )
     last = run.history[-1] if run.history else {}
@@ -49,7 +50,7 @@ def record_of(unlearner: Unlearner, folder: str, facts: Mapping[str, Any]) -> di
         stopping={
             "rules": [str(rule) for rule in rules],
             "reason": run.stop_reason,
-            "oracle_used": facts.get("oracle_used", False if no_oracle else None),
+            "retrained_used": facts.get("retrained_used", False if without_retrained else None),
         },
         metrics=facts.get("metrics") or metrics_of(run.history),
         cost={
@@ -81,12 +82,13 @@ def metrics_of(history: Sequence[Mapping[str, float]]) -> dict[str, dict[str, fl
     if not history:
         return {}
     unseen = "test" if "eval_test_accuracy" in history[0] else "unseen"
+    generated = [name for name, metric in METRICS.items() if metric.split == "generated"]
     keys = {"TA": f"eval_{unseen}_accuracy", "RA": "eval_retain_accuracy"}
 
     def metrics(point: Mapping[str, float]) -> dict[str, float]:
         values = {"UA": point["ua"]} if "ua" in point else {}
         values |= {name: 100 * point[key] for name, key in keys.items() if key in point}
-        values |= {name: point[f"eval_{name}"] for name in ("forget_ratio", "kid") if f"eval_{name}" in point}
+        values |= {name: point[f"eval_{name}"] for name in generated if f"eval_{name}" in point}
         return values | {name: value for name, value in point.items() if name.endswith("_loss")}
 
     return {"original": metrics(history[0]), "unlearned": metrics(history[-1]), "retrained": None}

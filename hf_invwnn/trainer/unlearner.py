@@ -312,7 +312,7 @@ class Unlearner(Trainer):
         else:
             checkpoint.load_trained_tensors(self.model if model is None else model, resume_from_checkpoint)
 
-    # ---- Saving and sharing ----
+    # ---- Saving and uploading ----
 
     def save_model(self, output_dir: str | os.PathLike | None = None, _internal_call: bool = False) -> None:
         """Saves as the Trainer does and, after a finished run, the record beside the model."""
@@ -335,7 +335,7 @@ class Unlearner(Trainer):
         *,
         splits: UnlearningSplits | None = None,
         metrics: Mapping[str, Mapping[str, float] | None] | None = None,
-        oracle_used: bool | None = None,
+        retrained_used: bool | None = None,
         base_model: str | None = None,
         datasets: Sequence[str] | None = None,
         license: str | None = None,
@@ -349,8 +349,8 @@ class Unlearner(Trainer):
             splits ([`UnlearningSplits`], *optional*): Their counts, seed and hash are recorded, and no index.
             metrics (`dict`, *optional*): For `"original"`, `"unlearned"` and `"retrained"`, the metrics of
                 [`~hf_invwnn.image_classification.evaluate_model`]. By default the first and last point of the run.
-            oracle_used (`bool`, *optional*): Whether a retrained model determined where to stop. Known to be `False`
-                if no `target_ua` and no custom rule is set.
+            retrained_used (`bool`, *optional*): Whether a retrained model determined where to stop. Known to be
+                `False` if no `target_ua` and no custom rule is set.
             base_model (`str`, *optional*), datasets (`list[str]`, *optional*), license (`str`, *optional*): Hub ids
                 and licence, for the card.
 
@@ -365,7 +365,7 @@ class Unlearner(Trainer):
         facts = {
             "splits": splits,
             "metrics": metrics,
-            "oracle_used": oracle_used,
+            "retrained_used": retrained_used,
             "base_model": base_model,
             "datasets": list(datasets) if datasets else None,
             "license": license,

@@ -26,6 +26,8 @@ from accelerate.utils import convert_bytes
 from unlearning_overhead import SNAPSHOTS, Images, make_model
 
 from hf_invwnn import InvWNNUnlearner, UnlearningArguments
+from hf_invwnn.files import read_json_object, write_json
+from hf_invwnn.trainer.quiet import QUIET, without_printing
 from hf_invwnn.trajectory.memory import trajectory_bytes
 
 
@@ -37,12 +39,11 @@ def unlearn(rank: int, world: int, port: int, options: argparse.Namespace, folde
     PartialState(cpu=True)
     args = UnlearningArguments(
         folder, num_rewinds=options.rewinds, snapshot_strategy="steps", snapshot_steps=options.snapshot_steps,
-        per_device_train_batch_size=options.batch_size // world, learning_rate=1e-5, use_cpu=True, disable_tqdm=True,
-        save_strategy="no", logging_strategy="no", report_to="none", ddp_find_unused_parameters=False,
-        accelerator_config={"dispatch_batches": False},
+        per_device_train_batch_size=options.batch_size // world, learning_rate=1e-5, use_cpu=True,
+        ddp_find_unused_parameters=False, accelerator_config={"dispatch_batches": False}, **QUIET,
     )  # fmt: skip
     model = make_model(options.width, options.layers, options.image_size)
-    unlearner = InvWNNUnlearner(model, args, Images(options.image_size))
+    unlearner = without_printing(InvWNNUnlearner(model, args, Images(options.image_size)))
     update_weights, predicting = unlearner.update_weights, 0.0
 
     def timed() -> None:
@@ -61,7 +62,7 @@ def unlearn(rank: int, world: int, port: int, options: argparse.Namespace, folde
         "weights": sum(parameter.numel() for parameter in model.parameters()),
     }
     if rank == 0:
-        (Path(folder) / "measured.json").write_text(json.dumps(measured))
+        write_json(measured, Path(folder) / "measured.json")
 
 
 def measure(world: int, options: argparse.Namespace) -> dict[str, Any]:
@@ -81,8 +82,7 @@ def measure(world: int, options: argparse.Namespace) -> dict[str, Any]:
             process.join()
         if any(process.exitcode for process in processes):
             raise SystemExit(f"One of {world} process(es) failed; its error is above.")
-        result: dict[str, Any] = json.loads((Path(folder) / "measured.json").read_text())
-    return result
+        return read_json_object(Path(folder) / "measured.json")
 
 
 def main() -> None:

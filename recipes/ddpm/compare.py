@@ -23,11 +23,9 @@ from transformers import HfArgumentParser
 from hf_invwnn import UnlearningArguments
 from hf_invwnn.benchmark import MethodSweep
 from hf_invwnn.diffusion import ClassForgetting, ForgetClassArguments, load_pipeline
-from hf_invwnn.files import write_json
+from hf_invwnn.files import read_json_object, write_json
 from hf_invwnn.image_classification import DataArguments, load_images
-
-
-QUIET = {"save_strategy": "no", "logging_strategy": "no", "report_to": "none", "disable_tqdm": True}
+from hf_invwnn.trainer.quiet import QUIET
 
 
 @dataclasses.dataclass
@@ -50,7 +48,7 @@ class Comparison:
         self.settings, self.folder = settings, Path(settings.output_dir)
         self.folder.mkdir(parents=True, exist_ok=True)
         self.path = self.folder / "results.json"
-        self.results: dict[str, Any] = json.loads(self.path.read_text()) if self.path.exists() else {}
+        self.results: dict[str, Any] = read_json_object(self.path) if self.path.exists() else {}
         self.train, self.test = load_images(DataArguments(**settings.data), 0)
         self._forgettings: dict[str, ClassForgetting] = {}
 

@@ -33,7 +33,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO)
     settings, _ = read_comparison(args)
     start = prepare_start(settings, settings.seeds[0])
-    models = {"original": start.model()} | ({"retrained": start.model("retrained")} if start.has_oracle else {})
+    models = {"original": start.model()} | ({"retrained": start.model("retrained")} if start.has_retrained else {})
     for method in settings.methods:
         folder = unlearned_folder(settings, method.name)
         if folder.exists():

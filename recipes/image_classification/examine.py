@@ -47,7 +47,7 @@ def main() -> None:
     transformers_logging.disable_progress_bar()
     settings, _ = read_comparison(args)
     start = prepare_start(settings, settings.seeds[0])
-    if not start.has_oracle:
+    if not start.has_retrained:
         raise SystemExit("--comparison: its scenario retains no examples, so models cannot be fine-tuned on D_r.")
     highest = f"highest in {args.max_relearning_steps} steps"
     rows = [["model", "loss AUC", "steps on D_r to 90 %", highest, "under", "over", "matched"]]

@@ -24,6 +24,7 @@ from tqdm import tqdm
 from transformers import HfArgumentParser
 from transformers.utils import logging as transformers_logging
 
+from hf_invwnn.files import atomic_file
 from hf_invwnn.histories import ImageSource, RunSpec, draw_plan, draw_subset, record_counterfactual, record_run
 from hf_invwnn.histories.small_models import SMALL_MODELS
 
@@ -60,9 +61,8 @@ def collect(spec: RunSpec, source: ImageSource, folder: Path, args: CollectArgum
     else:
         histories = record_run(spec, *data, args.weights_per_parameter)
     target = folder / (f"{spec.run_id}.parquet" if len(histories) else f"{spec.run_id}.dropped")
-    temporary = target.with_suffix(".tmp")
-    histories.to_parquet(str(temporary))
-    os.replace(temporary, target)
+    with atomic_file(target) as temporary:
+        histories.to_parquet(str(temporary))
 
 
 def main() -> None:
@@ -91,8 +91,8 @@ def main() -> None:
             collect(spec, sources[spec.dataset], folder, args)
     state.wait_for_everyone()
     if state.is_main_process:
-        kept, dropped = (len(list(folder.glob(f"*.{end}"))) for end in ("parquet", "dropped"))
-        logging.info("%d runs kept, %d dropped, %.0f seconds", kept, dropped, time.monotonic() - start)
+        num_recorded, num_dropped = (len(list(folder.glob(f"*.{end}"))) for end in ("parquet", "dropped"))
+        logging.info("%d runs kept, %d dropped, %.0f seconds", num_recorded, num_dropped, time.monotonic() - start)
 
 
 if __name__ == "__main__":

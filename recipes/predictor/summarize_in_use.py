@@ -10,7 +10,6 @@ average over the levels. The second makes the table from runs with those setting
 
 from __future__ import annotations
 
-import json
 import logging
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -20,7 +19,9 @@ from typing import Any
 import numpy as np
 from transformers import HfArgumentParser
 
+from hf_invwnn.audit.tables import markdown_table
 from hf_invwnn.benchmark.equal_forgetting import at_ua
+from hf_invwnn.files import read_json_object
 
 
 METRICS = {"test": "eval_test_accuracy", "retain": "eval_retain_accuracy"}
@@ -36,7 +37,7 @@ class SummaryArguments:
 
 
 def load(folder: str) -> list[dict[str, Any]]:
-    return [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))]
+    return [read_json_object(path) for path in sorted(Path(folder).glob("*.json"))]
 
 
 def score(run: dict[str, Any], levels: list[float]) -> float:
@@ -60,17 +61,16 @@ def choose(runs: list[dict[str, Any]], levels: list[float]) -> dict[str, dict[st
 
 
 def choices_table(best: dict[str, dict[str, Any]]) -> str:
-    rows = ["| predictor | pairs tried | learning rate | residual scale | validation |", "| --- |" + " ---: |" * 4]
+    rows = [["predictor", "pairs tried", "learning rate", "residual scale", "validation"]]
     for name, run in best.items():
-        rows.append(
-            f"| {name} | {run['pairs']} | {run['learning_rate']:g} | {run['residual_scale']:g} | {run['score']:.2f} |"
-        )
-    return "\n".join(rows)
+        settings = [f"{run['learning_rate']:g}", f"{run['residual_scale']:g}"]
+        rows.append([name, str(run["pairs"]), *settings, f"{run['score']:.2f}"])
+    return markdown_table(rows)
 
 
 def results_table(folders: list[str], best: dict[str, dict[str, Any]], levels: list[float]) -> str:
     """Mean and standard deviation over seeds, for each metric at each level."""
-    found: dict[tuple[str, str, float], list[float]] = defaultdict(list)
+    accuracies: dict[tuple[str, str, float], list[float]] = defaultdict(list)
     for folder in folders:
         for run in load(folder):
             chosen = best[run["predictor"]]
@@ -79,16 +79,16 @@ def results_table(folders: list[str], best: dict[str, dict[str, Any]], levels: l
             for level in levels:
                 point = at_ua(run["history"], level)
                 for metric, key in METRICS.items():
-                    found[run["predictor"], metric, level].append(np.nan if point is None else 100 * point[key])
+                    accuracies[run["predictor"], metric, level].append(np.nan if point is None else 100 * point[key])
     columns = [f"{metric}, UA {level:g}" for metric in METRICS for level in levels]
-    rows = [f"| predictor | seeds | {' | '.join(columns)} |", "| --- | ---: |" + " ---: |" * len(columns)]
+    rows = [["predictor", "seeds", *columns]]
     for name in best:
-        cells = [found[name, metric, level] for metric in METRICS for level in levels]
-        if not cells[0]:
+        by_column = [accuracies[name, metric, level] for metric in METRICS for level in levels]
+        if not by_column[0]:
             continue
-        shown = [f"{np.mean(cell):.2f} ± {np.std(cell, ddof=1) if len(cell) > 1 else 0:.2f}" for cell in cells]
-        rows.append(f"| {name} | {len(cells[0])} | {' | '.join(shown)} |")
-    return "\n".join(rows)
+        cells = [f"{np.mean(seeds):.2f} ± {np.std(seeds, ddof=1) if len(seeds) > 1 else 0:.2f}" for seeds in by_column]
+        rows.append([name, str(len(by_column[0])), *cells])
+    return markdown_table(rows)
 
 
 def main() -> None:

@@ -10,7 +10,6 @@ weights converted by `hf-invwnn convert-keras`.
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -19,7 +18,9 @@ from datasets import load_dataset
 from transformers import TrainingArguments, set_seed
 
 from hf_invwnn import InvWNNConfig, InvWNNModel, LinearPredictor
+from hf_invwnn.audit.tables import markdown_table
 from hf_invwnn.cli.parser import parse_yaml_and_flags
+from hf_invwnn.files import write_json
 from hf_invwnn.histories import (
     Skill,
     Windows,
@@ -92,12 +93,12 @@ def measure(parts: SplitWindows, predictors: dict[str, PastWeightPredictor], tar
 
 def table(skills: dict[str, list[Skill]]) -> str:
     """Markdown: a row for each measure, kind and predictor."""
-    rows = ["| measure | kind | predictor | mean over families | 95 % interval |", "| --- | --- | --- | ---: | ---: |"]
-    for measure_name, found in skills.items():
-        for skill in found:
+    rows = [["measure", "kind", "predictor", "mean over families", "95 % interval"]]
+    for measure_name, measured in skills.items():
+        for skill in measured:
             interval = f"{skill.low:.3f} to {skill.high:.3f}"
-            rows.append(f"| {measure_name} | {skill.kind} | {skill.predictor} | {skill.value:.3f} | {interval} |")
-    return "\n".join(rows) + "\n"
+            rows.append([measure_name, skill.kind, skill.predictor, f"{skill.value:.3f}", interval])
+    return markdown_table(rows, text_columns=3) + "\n"
 
 
 def trained_on(parts: SplitWindows, args: PredictorArguments) -> str:
@@ -129,8 +130,8 @@ def main() -> None:
         line = lines(windows[target]["train"])
         compared = {"ours": model, "best line": line, **predictors}
         skills[measure_name] = measure(windows[target], compared, target)
-    report = {name: [asdict(skill) for skill in found] for name, found in skills.items()}
-    Path(training.output_dir, "skill.json").write_text(json.dumps(report, indent=1) + "\n")
+    report = {name: [asdict(skill) for skill in measured] for name, measured in skills.items()}
+    write_json(report, Path(training.output_dir, "skill.json"))
     Path(training.output_dir, "skill.md").write_text(table(skills))
     Path(training.output_dir, "trained_on.md").write_text(trained_on(parts, args))
     logging.info("\n%s", table(skills))

@@ -103,6 +103,7 @@ def test_a_record_of_version_1_is_refused_with_the_version_that_can_read_it(
         ("[]", "must hold a JSON object, got `list`"),
         ("{}", "has format_version None"),
         ('{"format_version": "2"}', "has format_version '2'"),
+        ('{"format_version": 9, "versions": ["0.9"]}', r"has format_version 9, .* wrote it \(unknown\)"),
         ('{"format_version": 2}', "lacks method, arguments, .*; it was truncated or edited"),
     ],
 )

@@ -218,7 +218,7 @@ def test_overfitting_has_no_retrained_model_and_no_method_that_needs_retained_ex
     with pytest.raises(ValueError, match="fine_tuning train on retained examples"):
         compare(read_settings(config(tmp_path, **changes, **needy)))
     with pytest.raises(ValueError, match="`target_ua` must be a number: in overfitting"):
-        read_settings(config(tmp_path, **changes, target_ua="oracle"))
+        read_settings(config(tmp_path, **changes, target_ua="retrained"))
 
 
 # ---- Bad input ----
@@ -234,7 +234,7 @@ def test_overfitting_has_no_retrained_model_and_no_method_that_needs_retained_ex
         ({"methods": {"neg_grad": {"num_rewinds": [3]}}}, "no parameter 'num_rewinds' that a sweep could set"),
         ({"seeds": [1, 1]}, r"`seeds` must be different from each other, .* got \[1, 1\]"),
         ({"seeds": []}, "`seeds` must be"),
-        ({"target_ua": "retrain"}, "`target_ua` must be a number in percent or 'oracle', got 'retrain'"),
+        ({"target_ua": "retrain"}, "`target_ua` must be a number in percent or 'retrained', got 'retrain'"),
         ({"levels": [0]}, "`levels` are in percent"),
         ({"budget_steps": 0}, "`budget_steps` must be at least 1"),
         ({"data": {"datset": "digits"}}, r"`data` has unknown keys \['datset'\]"),

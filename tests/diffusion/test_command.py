@@ -56,7 +56,7 @@ def test_without_a_classifier_all_rounds_are_done(original: Path, tmp_path: Path
     ("flags", "message"),
     [
         (["--forget-class", "12"], "none of the images are in that class"),
-        (["--forget-class", "four"], "'four' is no class of"),
+        (["--forget-class", "four"], "'four' is not a class of"),
         (["--method", "random_label"], "`method` must be one of invwnn, task_vector, neg_grad"),
         (["--num_images", "9"], "`noise` has 9 images, fewer than the 10 of a subset of KID"),
         (["--pipeline", "./nowhere"], "there is no folder './nowhere'"),

@@ -44,6 +44,11 @@ def truncate(path: Path) -> None:
     [
         (lambda folder: (folder / "model_index.json").unlink(), "model_index.json is missing or damaged"),
         (lambda folder: (folder / "model_index.json").write_text("{"), "model_index.json is missing or damaged"),
+        (lambda folder: (folder / "model_index.json").write_text("[]"), "model_index.json is missing or damaged"),
+        (
+            lambda folder: (folder / "model_index.json").write_text('{"vae": []}'),
+            "vae/ is missing or has no configuration",
+        ),
         (lambda folder: (folder / "unet" / "config.json").unlink(), "unet/ is missing or has no configuration"),
         (
             lambda folder: (folder / "scheduler" / "scheduler_config.json").unlink(),

@@ -16,13 +16,19 @@ pytestmark = [pytest.mark.slow, pytest.mark.distributed]
 ROOT = Path(__file__).parents[2]
 CONFIGS = sorted((ROOT / "recipes" / "accelerate_configs").glob("*.yaml"))
 SCRIPT = """
-import os, sys
+import gc, os, sys
 from pathlib import Path
 
 sys.path[:0] = {paths!r}
 import workers
 
+from accelerate import PartialState
+
 workers.train_and_save(int(os.environ["RANK"]), Path({output!r}), 2, "vit", {{}})
+# Nothing may refer to the group any more: only then does this join its gloo threads. One of them may still be freeing
+# the tensors of the last collective; if it asks for the GIL while the interpreter exits, the process aborts.
+gc.collect()
+PartialState().destroy_process_group()
 """
 
 

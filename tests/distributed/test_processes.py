@@ -116,9 +116,28 @@ def test_a_checkpoint_of_two_processes_resumes_in_two_and_is_refused_by_one(tmp_
     whole = train(tmp_path / "whole", 2)
     train(tmp_path / "resumed", 2, **options)
     checkpoint = tmp_path / "resumed" / "run" / "checkpoint-10"
-    message = r"written by 2 process\(es\), and this run has 1; .* start 2 again"
+    message = r"written by 2 process\(es\), and this run has 1; .* so start 2\."
     with pytest.raises(CheckpointMismatchError, match=message):
         check_checkpoint(checkpoint)
     run(workers.train_and_save, (tmp_path / "resumed", 2, "vit", SGD, True), 2, tmp_path / "resumed")
     for weights, expected in zip(final_weights(tmp_path / "resumed", 2), whole, strict=True):
         assert same(weights, expected)
+
+
+@pytest.mark.parametrize(
+    ("problems", "found"),
+    [
+        (["CheckpointMismatchError", None], "CheckpointMismatchError"),
+        (["CorruptCheckpointError", "CheckpointMismatchError"], "CheckpointMismatchError"),
+        ([None, "CorruptCheckpointError"], "checkpoint-4"),
+        ([None, None], "checkpoint-8"),
+    ],
+)
+def test_both_processes_refuse_a_checkpoint_for_the_same_reason(
+    tmp_path: Path, problems: list[str | None], found: str
+) -> None:
+    """Otherwise one would go on to the checkpoint before it, and wait there for the other."""
+    for step in (4, 8):
+        (tmp_path / "run" / f"checkpoint-{step}").mkdir(parents=True)
+    run(workers.look_for_a_checkpoint, (tmp_path, 2, problems), 2, tmp_path)
+    assert [(tmp_path / f"found_{rank}.txt").read_text() for rank in range(2)] == [found, found]

@@ -53,14 +53,31 @@ def test_an_unsupported_setting_is_refused(accelerator: Any, needs_whole_weights
 
 
 @pytest.mark.parametrize(
-    ("accelerator", "needs_whole_weights"),
+    ("accepted", "refused", "needs_whole_weights"),
     [
-        (stub("bf16"), True),
-        (stub("bf16", fsdp_plugin=FSDP2), False),
-        (stub(deepspeed_plugin=deepspeed(bf16={"enabled": False}, torch_autocast={"enabled": True})), True),
-        (stub(deepspeed_plugin=deepspeed(bf16={"enabled": "auto"})), True),
+        (stub("bf16"), stub("bf16", fsdp_plugin=FSDP2), True),
+        (stub("bf16", fsdp_plugin=FSDP2), stub("bf16", fsdp_plugin=SHARDED), False),
+        (
+            stub(deepspeed_plugin=deepspeed(bf16={"enabled": False}, torch_autocast={"enabled": True})),
+            stub(deepspeed_plugin=deepspeed(bf16={"enabled": True}, torch_autocast={"enabled": True})),
+            True,
+        ),
+        (
+            stub(deepspeed_plugin=deepspeed(bf16={"enabled": "auto"})),
+            stub("bf16", deepspeed_plugin=deepspeed(bf16={"enabled": "auto"})),
+            True,
+        ),
     ],
     ids=["ddp", "fsdp-2", "zero-2-with-autocast", "zero-2-with-automatic-bf16"],
 )
-def test_a_supported_setting_is_accepted(accelerator: Any, needs_whole_weights: bool) -> None:
-    check_distribution(accelerator, "Method", needs_whole_weights)
+def test_a_supported_setting_is_told_from_its_unsupported_neighbour(
+    accepted: Any, refused: Any, needs_whole_weights: bool
+) -> None:
+    def is_refused(accelerator: Any) -> bool:
+        try:
+            check_distribution(accelerator, "Method", needs_whole_weights)
+        except ValueError:
+            return True
+        return False
+
+    assert [is_refused(accelerator) for accelerator in (accepted, refused)] == [False, True]

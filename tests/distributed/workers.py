@@ -17,7 +17,8 @@ from sklearn.datasets import load_digits
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 
-from hf_invwnn import InvWNNUnlearner
+from hf_invwnn import InvWNNUnlearner, errors
+from hf_invwnn.trainer import checkpoint
 from hf_invwnn.trajectory import sharding
 
 
@@ -76,6 +77,22 @@ def train_and_save(
     trainer.train(resume_from_checkpoint=resume)
     save_whole(trainer, output / f"weights_{rank}.safetensors")
     (output / f"reason_{rank}.txt").write_text(f"{trainer.stop_reason}\n{trainer.tracked.shards.layout}\n")
+
+
+def look_for_a_checkpoint(rank: int, output: Path, world: int, problems: list[str | None]) -> None:
+    """Writes which checkpoint is found, or the error, where the check of checkpoint-8 raises `problems[rank]`."""
+    trainer = unlearner(output / "run", world)
+
+    def check(folder: str, *arguments: Any) -> None:
+        if problems[rank] is not None and folder.endswith("-8"):
+            raise getattr(errors, str(problems[rank]))(f"{folder} is refused")
+
+    checkpoint.check_checkpoint = check
+    try:
+        found = Path(str(checkpoint.find_checkpoint(trainer, True))).name
+    except errors.CorruptCheckpointError as error:
+        found = type(error).__name__
+    (output / f"found_{rank}.txt").write_text(found)
 
 
 def write_fingerprint(rank: int, output: Path, world: int, shard: bool) -> None:

@@ -30,7 +30,7 @@ def test_results_and_record_have_the_same_metrics(finished_run: Path, marked_spl
 
 def test_the_facts_of_the_caller_are_recorded(finished_run: Path) -> None:
     record = read_record(finished_run)
-    assert record["stopping"]["oracle_used"] is False and record["model"]["license"] == "apache-2.0"
+    assert record["stopping"]["retrained_used"] is False and record["model"]["license"] == "apache-2.0"
 
 
 def test_the_model_and_its_processor_can_be_loaded_and_the_curves_opened(finished_run: Path) -> None:

@@ -43,7 +43,7 @@ def a_pipeline(folder: Path) -> None:
         arguments={"num_rewinds": 3},
         forget={"count": 5, "sha256": "0" * 64},
         counts={"forget": 5},
-        stopping={"rules": [], "reason": "all 3 rounds are done", "oracle_used": False},
+        stopping={"rules": [], "reason": "all 3 rounds are done", "retrained_used": False},
         metrics={"original": {"forget_ratio": 31.0, "kid": 0.02}, "unlearned": {"forget_ratio": 2.5, "kid": 0.03}},
         cost={"forget_steps": 30, "rounds": 3, "seconds": 1.0},
         files=sha256_of_files(folder, model_files(folder)),

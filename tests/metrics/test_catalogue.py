@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from hf_invwnn.audit.report import TABLE_METRICS
-from hf_invwnn.audit.tables import RESULT_METRICS
+from hf_invwnn.audit.tables import LEGEND, RESULT_METRICS
 from hf_invwnn.audit.verify import RECOMPUTED
 from hf_invwnn.metrics import METRICS, MODELS, Metric, unlearning_metrics
 from hf_invwnn.metrics.arrays import SPLITS
+from hf_invwnn.metrics.catalogue import metrics_in
 from hf_invwnn.metrics.retraining_distance import NAMES
 from hf_invwnn.trainer.record import metrics_of
 
@@ -20,11 +21,12 @@ from hf_invwnn.trainer.record import metrics_of
 def test_every_field_of_a_metric_is_filled(name: str) -> None:
     metric = METRICS[name]
     assert metric.name == name
-    assert all(getattr(metric, item.name) != "" for item in fields(Metric) if item.name != "unit")
+    assert all(getattr(metric, item.name) != "" for item in fields(Metric) if item.name not in ("unit", "legend"))
     assert metric.split in (*SPLITS, "generated")
     assert metric.unit in ("%", "")
     assert metric.goal in ("higher", "lower", "retrained")
     assert 0 <= metric.digits <= 4
+    assert set(metric.tables) <= {"results", "report", "comparison"}
 
 
 def test_titles_and_meanings_are_distinct() -> None:
@@ -40,6 +42,18 @@ def test_titles_and_meanings_are_distinct() -> None:
 )
 def test_the_metrics_of_reports_tables_and_verification_are_in_it(used: tuple[str, ...]) -> None:
     assert set(used) <= set(METRICS)
+
+
+def test_tables_have_the_columns_that_the_catalogue_names() -> None:
+    main = ("RA", "UA", "TA", "MIA")
+    assert metrics_in("results") == RESULT_METRICS == main
+    assert metrics_in("report") == TABLE_METRICS == (*main, "forget_ratio", "kid")
+    assert metrics_in("comparison") == (*main, "loss_auc", "forget_clean", "attack_success")
+    assert set(RECOMPUTED) == {*main, "loss_auc"}
+
+
+def test_every_column_of_the_results_is_explained() -> None:
+    assert all(METRICS[name].title in LEGEND for name in RESULT_METRICS)
 
 
 def test_the_metrics_of_an_evaluation_are_in_it() -> None:

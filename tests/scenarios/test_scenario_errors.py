@@ -73,7 +73,7 @@ def test_unlabelled_examples(train, test):
 @pytest.mark.parametrize(
     ("label", "error", "match"),
     [
-        ("cow", ValueError, "`label` 'cow' is no class of `label`; its classes are"),
+        ("cow", ValueError, "`label` 'cow' is not a class of `label`; its classes are"),
         (9, ValueError, "`label` 9 must be the class of some examples of `train`, but it is the class of none"),
         (-1, ValueError, "`label` -1 must be the class of some"),
         (1.0, TypeError, "`label` must be a class id or name, got 1.0"),
@@ -134,7 +134,7 @@ def test_given_validation_is_checked_like_the_others(train, test):
     ("arguments", "match"),
     [
         ({"target": 9}, "`train` has no example of the class `target` 9"),
-        ({"target": "cow"}, "`target` 'cow' is no class"),
+        ({"target": "cow"}, "`target` 'cow' is not a class"),
         ({"image_column": "picture"}, "`image_column` 'picture' is not a column of `train`"),
         ({"fraction": 1.5}, "`fraction`"),
     ],

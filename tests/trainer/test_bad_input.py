@@ -192,16 +192,25 @@ def test_a_label_outside_the_classes_of_a_hub_dataset(make_unlearner: Make, bert
         make_unlearner(bert, dataset)
 
 
-def test_labels_that_are_no_classes_pass(digits: Examples, forget: Examples) -> None:
+def test_only_labels_that_are_classes_are_checked(forget: Examples) -> None:
     """-100 is ignored by the loss; numbers to regress on and models that do not predict have no classes."""
-    labels = forget.columns["labels"].clone()
-    labels[3] = -100
-    check_labels("forget_dataset", forget.relabelled(labels), build_model("vit"))
-    check_labels("forget_dataset", forget.relabelled(labels + 0.5), build_model("vit"))
-    check_labels("forget_dataset", forget.relabelled(labels + 50), nn.Linear(2, 2))
-    regression = build_model("vit")
+    vit, regression, labels = build_model("vit"), build_model("vit"), forget.columns["labels"]
     regression.config.problem_type = "regression"
-    check_labels("forget_dataset", forget.relabelled(labels + 50), regression)
+    ignored = labels.clone()
+    ignored[3] = -100
+
+    def is_refused(labels: torch.Tensor, model: nn.Module) -> bool:
+        try:
+            check_labels("forget_dataset", forget.relabelled(labels), model)
+        except ValueError:
+            return True
+        return False
+
+    assert is_refused(labels + 50, vit) and is_refused(ignored - 1, vit)
+    assert not is_refused(ignored, vit)
+    assert not is_refused(labels + 50.5, vit)
+    assert not is_refused(labels + 50, nn.Linear(2, 2))
+    assert not is_refused(labels + 50, regression)
 
 
 # ---- Where to write ----

@@ -24,10 +24,18 @@ from helpers import (
 )
 from safetensors.torch import load_file, save_file
 from torch import nn
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME
 
 from hf_invwnn import InvWNNUnlearner, LinearPredictor
 from hf_invwnn.errors import CheckpointMismatchError, CorruptCheckpointError
-from hf_invwnn.trainer.checkpoint_files import INCOMPLETE, check_checkpoint, save_state, write_manifest
+from hf_invwnn.trainer.checkpoint_files import (
+    INCOMPLETE,
+    MANIFEST_NAME,
+    STATE_NAME,
+    check_checkpoint,
+    save_state,
+    write_manifest,
+)
 
 
 Make = Callable[..., InvWNNUnlearner]
@@ -252,6 +260,15 @@ def with_a_last_good_weight(value: torch.Tensor) -> Callable[[Path], None]:
     return damage
 
 
+def with_index(text: str) -> Callable[[Path], None]:
+    """Writes an index of weights in several files."""
+
+    def damage(folder: Path) -> None:
+        (folder / SAFE_WEIGHTS_INDEX_NAME).write_text(text)
+
+    return damage
+
+
 def without_the_history(folder: Path) -> None:
     path = folder / "unlearning_state.json"
     state = json.loads(path.read_text())
@@ -276,13 +293,21 @@ def without_a_snapshot(folder: Path) -> None:
         (lambda folder: truncate(folder / "model.safetensors"), r"model\.safetensors` is damaged"),
         (lambda folder: truncate(folder / "model.safetensors", 0.0), r"model\.safetensors` is damaged"),
         (lambda folder: truncate(folder / "unlearning_state.json"), r"unlearning_state\.json` is damaged"),
-        (lambda folder: truncate(folder / "trainer_state.json"), r"trainer_state\.json` is missing or damaged"),
+        (lambda folder: truncate(folder / "trainer_state.json"), r"trainer_state\.json` is damaged"),
+        (lambda folder: (folder / "trainer_state.json").write_text("[]"), r"trainer_state\.json` is damaged"),
         (lambda folder: truncate(folder / "optimizer.pt"), r"optimizer\.pt` is damaged"),
         (lambda folder: truncate(folder / "rng_state.pth"), r"rng_state\.pth` is damaged"),
         (
             lambda folder: (folder / "unlearning_state.json").write_bytes(b"\xff\xfe"),
             r"unlearning_state\.json` is damaged",
         ),
+        (lambda folder: (folder / STATE_NAME).write_text("[]"), r"unlearning_state\.json` is damaged"),
+        (lambda folder: (folder / MANIFEST_NAME).write_text("[]"), r"unlearning_files\.json` is damaged"),
+        (lambda folder: (folder / MANIFEST_NAME).unlink(), r"unlearning_files\.json` is missing"),
+        (with_index("[]"), r"model\.safetensors\.index\.json` is damaged"),
+        (with_index("{}"), r"index\.json` is damaged \(its `weight_map` names no files\)"),
+        (with_index('{"weight_map": ["model.safetensors"]}'), r"index\.json` is damaged \(its `weight_map`"),
+        (with_index('{"weight_map": {"classifier.bias": 1}}'), r"index\.json` is damaged \(its `weight_map`"),
         (lambda folder: (folder / "optimizer.pt").unlink(), "has no optimizer state"),
         (lambda folder: (folder / "rng_state.pth").unlink(), "has no random state"),
         (without_the_history, r"unlearning_state\.json` lacks run\.history"),
@@ -381,6 +406,26 @@ def test_the_checkpoint_before_a_damaged_one_is_used(
     message = r"checkpoint-4/optimizer\.pt` is damaged"
     with unchanged(trainer.model), pytest.raises(CorruptCheckpointError, match=message):
         trainer.train(resume_from_checkpoint=True)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda folder: (folder / MANIFEST_NAME).write_text("[]"),
+        lambda folder: (folder / STATE_NAME).write_text("[]"),
+        with_index('{"weight_map": ["model.safetensors"]}'),
+    ],
+    ids=["manifest", "state", "index"],
+)
+def test_the_checkpoint_before_one_with_json_of_another_kind_is_used(
+    run: Start, whole: InvWNNUnlearner, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[Path], Any]
+) -> None:
+    interrupt(run(save_strategy="steps", save_steps=4), 9)
+    damage(tmp_path / "out" / "checkpoint-8")
+    resumed = run()
+    resumed.train(resume_from_checkpoint=True)
+    assert "checkpoint-8" in caplog.text and "The checkpoint before it is used" in caplog.text
+    assert differing(copied(resumed.model), copied(whole.model)) == []
 
 
 def test_a_checkpoint_is_there_as_a_whole_or_not_at_all(

@@ -35,7 +35,7 @@ def test_neither_a_checkpoint_nor_a_model_saved_before_training_has_a_record(
     assert list(folder.glob("checkpoint-*")) and not list(folder.rglob("unlearning.json"))
     unlearner.save_model()
     record = read_record(folder)
-    assert record["stopping"] == {"rules": [], "reason": "all 2 rounds are done", "oracle_used": False}
+    assert record["stopping"] == {"rules": [], "reason": "all 2 rounds are done", "retrained_used": False}
     assert record["metrics"]["unlearned"]["UA"] == unlearner.history[-1]["ua"]
     assert record["metrics"]["retrained"] is None
 
@@ -48,11 +48,11 @@ def test_with_a_target_the_user_states_whether_a_retrained_model_gave_it(
     unlearner.train()
     unlearner.save_model()
     folder = Path(str(unlearner.args.output_dir))
-    assert read_record(folder)["stopping"]["oracle_used"] is None
-    unlearner.save_record(oracle_used=True, license="mit")
+    assert read_record(folder)["stopping"]["retrained_used"] is None
+    unlearner.save_record(retrained_used=True, license="mit")
     unlearner.save_model()
     record = read_record(folder)
-    assert record["stopping"]["oracle_used"] is True and record["model"]["license"] == "mit"
+    assert record["stopping"]["retrained_used"] is True and record["model"]["license"] == "mit"
     assert record["stopping"]["rules"] == ["target_ua = 0"]
 
 
