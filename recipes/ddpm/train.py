@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass, field
 
+from accelerate import PartialState
 from diffusers import DDPMScheduler, UNet2DModel
 from transformers import TrainingArguments, set_seed
 
@@ -48,3 +49,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    PartialState().destroy_process_group()  # joins its threads, which may abort a program that ends before them

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from transformers import Trainer, TrainingArguments, set_seed
 
 from hf_invwnn.cli.parser import parse_yaml_and_flags
@@ -89,3 +90,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    PartialState().destroy_process_group()  # joins its threads, which may abort a program that ends before them

@@ -12,6 +12,8 @@ import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from accelerate import PartialState
+
 from hf_invwnn import UnlearningArguments
 from hf_invwnn.cli.parser import parse_yaml_and_flags
 from hf_invwnn.diffusion import ClassForgetting, ForgetClassArguments, load_pipeline
@@ -57,3 +59,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    PartialState().destroy_process_group()  # joins its threads, which may abort a program that ends before them

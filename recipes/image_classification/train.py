@@ -17,6 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from accelerate import PartialState
 from recipe import write_trained_on
 from transformers import Trainer, TrainingArguments, set_seed
 
@@ -96,3 +97,4 @@ def get_splits(
 
 if __name__ == "__main__":
     main()
+    PartialState().destroy_process_group()  # joins its threads, which may abort a program that ends before them

@@ -14,6 +14,7 @@ import logging
 import time
 from dataclasses import dataclass, field
 
+from accelerate import PartialState
 from recipe import check_trained_on
 
 from hf_invwnn import InvWNNUnlearner, UnlearningArguments
@@ -71,3 +72,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    PartialState().destroy_process_group()  # joins its threads, which may abort a program that ends before them

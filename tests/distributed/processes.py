@@ -15,7 +15,9 @@ from typing import Any
 
 # The fork server imports everything once; each process is forked from it, with no state of the tests.
 SERVER = multiprocessing.get_context("forkserver")
-SERVER.set_forkserver_preload(["hf_invwnn", "accelerate", "datasets", "sklearn.datasets", "helpers", "workers"])
+# `import hf_invwnn` alone loads next to nothing.
+PRELOADED = ["hf_invwnn.methods", "hf_invwnn.diffusion", "accelerate", "datasets", "sklearn.datasets"]
+SERVER.set_forkserver_preload([*PRELOADED, "transformers.models.vit.modeling_vit", "helpers", "workers"])
 
 
 def free_port() -> int:
