@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,10 +55,27 @@ class ImageSource:
         if not files:
             raise FileNotFoundError(f"There is no train*.parquet in `{folder}`.")
         data = load_dataset("parquet", data_files=files, split="train")
-        arrays = [np.atleast_3d(np.asarray(image)) for image in data["image"]]
+        return cls._from_rows(Path(folder).name, data, image_size)
+
+    @classmethod
+    def from_hub(cls, repo_id: str, image_size: int) -> ImageSource:
+        """
+        The split `train` of a data set on the Hub, with the columns `image` and `label`, averaged down to `image_size`
+        pixels. The last part of the id is its name.
+        """
+        from datasets import load_dataset
+
+        return cls._from_rows(repo_id.split("/")[-1], load_dataset(repo_id, split="train"), image_size)
+
+    @classmethod
+    def _from_rows(cls, name: str, data: Any, image_size: int) -> ImageSource:
+        images = list(data["image"])
+        if len({image.mode for image in images}) > 1:  # some grey images among those in colour
+            images = [image.convert("RGB") for image in images]
+        arrays = [np.atleast_3d(np.asarray(image)) for image in images]
         pixels = torch.from_numpy(np.stack(arrays)).permute(0, 3, 1, 2).float() / 127.5 - 1
         smaller = torch.nn.functional.adaptive_avg_pool2d(pixels, image_size)
-        return cls(Path(folder).name, smaller, torch.tensor(data["label"][:], dtype=torch.long))
+        return cls(name, smaller, torch.tensor(data["label"][:], dtype=torch.long))
 
 
 def draw_subset(source: ImageSource, spec: RunSpec) -> tuple[torch.Tensor, torch.Tensor]:

@@ -32,7 +32,7 @@ from hf_invwnn.histories.small_models import SMALL_MODELS
 @dataclass
 class CollectArguments:
     output_dir: str = field(metadata={"help": "Folder of the parquet files, one for each run."})
-    sources: list[str] = field(default_factory=lambda: ["digits"], metadata={"help": "'digits', or folders."})
+    sources: list[str] = field(default_factory=lambda: ["digits"], metadata={"help": "'digits', Hub ids or folders."})
     image_sizes: list[int] = field(default_factory=lambda: [8], metadata={"help": "One for each source."})
     architectures: list[str] = field(default_factory=lambda: list(SMALL_MODELS), metadata={"help": "Those to train."})
     ordinary: int = field(default=4, metadata={"help": "Ordinary runs of each architecture on each source."})
@@ -44,13 +44,17 @@ class CollectArguments:
     seed: int = field(default=0, metadata={"help": "Draws the settings of the runs."})
 
 
+def load_source(name: str, image_size: int) -> ImageSource:
+    if name == "digits":
+        return ImageSource.digits()
+    is_folder = Path(name).is_dir() or name.startswith((".", "/", "~")) or name.count("/") > 1
+    return (ImageSource.from_parquet if is_folder else ImageSource.from_hub)(name, image_size)
+
+
 def load_sources(args: CollectArguments) -> dict[str, ImageSource]:
     if len(args.sources) != len(args.image_sizes):
         raise SystemExit(f"--image_sizes: give one for each of {args.sources}, got {args.image_sizes}.")
-    loaded = [
-        ImageSource.digits() if name == "digits" else ImageSource.from_parquet(name, size)
-        for name, size in zip(args.sources, args.image_sizes, strict=True)
-    ]
+    loaded = [load_source(name, size) for name, size in zip(args.sources, args.image_sizes, strict=True)]
     return {source.name: source for source in loaded}
 
 

@@ -164,6 +164,24 @@ def test_a_folder_of_images_is_averaged_down(tmp_path: Path) -> None:
         ImageSource.from_parquet(tmp_path / "none", image_size=2)
 
 
+def test_images_of_the_hub_are_named_by_their_id_and_grey_ones_become_rgb(monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+    from PIL import Image
+
+    images = [Image.new("RGB", (4, 4), (255, 0, 0)), Image.new("L", (4, 4), 255)]
+    asked = []
+
+    def load(repo_id: str, split: str) -> dict[str, list[object]]:
+        asked.append((repo_id, split))
+        return {"image": images, "label": [0, 1]}
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    source = ImageSource.from_hub("someone/tiny-images", image_size=2)
+    assert asked == [("someone/tiny-images", "train")] and source.name == "tiny-images"
+    assert source.pixel_values.shape == (2, 3, 2, 2)
+    assert source.pixel_values[:, :, 0, 0].tolist() == [[1.0, -1.0, -1.0], [1.0, 1.0, 1.0]]
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [
