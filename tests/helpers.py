@@ -173,9 +173,6 @@ class ConstantPredictor:
         self.calls += 1
         return torch.full_like(trajectory[0], self.residual if self.calls > self.still_calls else 0.0)
 
-    def predict_past(self, trajectory: torch.Tensor, kind: str) -> torch.Tensor:
-        return trajectory[0] + self.predict_residual(trajectory, kind)
-
 
 def build_unlearner(model: nn.Module, forget_dataset: Any, **options: Any) -> InvWNNUnlearner:
     """

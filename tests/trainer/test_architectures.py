@@ -93,9 +93,6 @@ def test_tied_weights_are_moved_once(make_unlearner: Make, texts: Examples) -> N
                 ends.append((trajectory[0] + residual).view_as(start))
             return residual
 
-        def predict_past(self, trajectory: torch.Tensor, kind: str) -> torch.Tensor:
-            return trajectory[0] + self.predict_residual(trajectory, kind)
-
     make_unlearner(model, forget, num_rewinds=1, residual_scale=1.0, predictor=Recorded()).train()
     found = model.get_input_embeddings().weight
     assert found is model.get_output_embeddings().weight
