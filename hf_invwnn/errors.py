@@ -31,6 +31,10 @@ class CheckpointMismatchError(CorruptCheckpointError):
     """A checkpoint is intact but belongs to a run with other settings or data."""
 
 
+class OutputFolderInUseError(ValueError):
+    """Another run is training in the same output directory."""
+
+
 __all__ = [
     "CheckpointMismatchError",
     "CorruptCheckpointError",
@@ -39,4 +43,5 @@ __all__ = [
     "NonFiniteImagesError",
     "NonFiniteLossError",
     "NonFiniteWeightsError",
+    "OutputFolderInUseError",
 ]

@@ -31,6 +31,7 @@ def run_contents(
     *,
     publish_indices: bool = False,
     model: Mapping[str, Any] | None = None,
+    allow_unfinished: bool = False,
 ) -> Contents:
     """
     Describes a finished run for [`~hf_invwnn.hub.push`]: the model, its card, and the public part of its record.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import nn
 
 from ..trainer.checks import check_has_labels, check_retain
+from ..trainer.heads import CLASSES, NEXT_TOKEN, TOKEN_CLASSES, TOKENS, head_of, may_have_accuracy
 from ..trainer.unlearner import Unlearner
 
 
@@ -27,6 +28,10 @@ class GradientUnlearner(Unlearner):
     """
 
     needs_labels = True
+    # The heads that a method with labels works on, see `hf_invwnn.trainer.heads`.
+    heads: ClassVar[tuple[str, ...]] = (CLASSES,)
+    # `unlearning_loss` is a mean over its batch, which the Trainer divides by the number of accumulated batches.
+    loss_is_scaled_for_ga = False
 
     def __init__(
         self, model: nn.Module, args: Any, forget_dataset: Any, *rest: Any, retain_dataset: Any = None, **kwargs: Any
@@ -34,6 +39,8 @@ class GradientUnlearner(Unlearner):
         check_retain(self.title, self.needs_retain, retain_dataset)
         if self.needs_labels:
             check_has_labels(self.title, forget_dataset, model)
+            check_head(self.title, model, self.heads)
+        self._items_in_step: Any = None
         super().__init__(model, args, forget_dataset, *rest, **kwargs)
 
     @property
@@ -45,16 +52,60 @@ class GradientUnlearner(Unlearner):
         """The loss that a step of the method minimises, a mean over the batch."""
         return self.task_loss(model, inputs)
 
-    def task_loss(self, model: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
-        """The loss that the model was trained with."""
-        loss: Any = super().compute_loss(model, dict(inputs))
-        return loss
+    def task_loss(self, model: nn.Module, inputs: dict[str, Any], items_in_step: Any = None) -> torch.Tensor:
+        """
+        The loss that the model was trained with, of a batch.
 
-    def compute_loss(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
+        Args:
+            model (`nn.Module`), inputs (`dict[str, Any]`): The model and the batch.
+            items_in_step (*optional*): `num_items_in_batch` of the Trainer, the number of labels in all batches that
+                a step accumulates; by default that of the current step.
+
+        Returns:
+            `torch.Tensor`: A mean over the batch; if the loss is one that divides by the number of labels of the
+            whole step, this number is shared evenly among the batches.
+        """
+        items = self._items_in_step if items_in_step is None else items_in_step
+        batches = 1 if items is None else self.current_gradient_accumulation_steps
+        if items is None:
+            items = self._get_num_items_in_batch([inputs], self.args.device)
+        loss: Any = super().compute_loss(model, dict(inputs), num_items_in_batch=items)
+        return loss * batches
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
         # The Trainer calls this in evaluations too, which report the loss of the task.
-        if model.training:
+        if not model.training:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        self._items_in_step = num_items_in_batch
+        try:
             return self.unlearning_loss(model, inputs)
-        return super().compute_loss(model, inputs, *args, **kwargs)
+        finally:
+            self._items_in_step = None
+
+
+def check_head(method: str, model: nn.Module, heads: Sequence[str]) -> None:
+    """
+    Raises:
+        ValueError: The labels of the model are of a kind that a method cannot work with.
+    """
+    head = head_of(model)
+    unknown = head is None and may_have_accuracy(model)
+    if head not in heads and not unknown:
+        raise ValueError(
+            f"`model`: {method} works on {' and '.join(_KINDS[kind] for kind in heads)}, and the labels of "
+            f"{type(model).__name__} are {_KINDS[head]}; neg_grad, task_vector and invwnn work on any loss."
+        )
+
+
+_KINDS = {
+    CLASSES: "classes of examples",
+    TOKEN_CLASSES: "classes of tokens",
+    TOKENS: "tokens of a vocabulary",
+    NEXT_TOKEN: "tokens of a vocabulary",
+    None: "no classes (several labels per example, numbers, answers or boxes)",
+}
 
 
 def logits_of(model: nn.Module, inputs: Mapping[str, Any]) -> torch.Tensor:
@@ -63,4 +114,4 @@ def logits_of(model: nn.Module, inputs: Mapping[str, Any]) -> torch.Tensor:
     return outputs["logits"] if isinstance(outputs, Mapping) else outputs[0]
 
 
-__all__ = ["GradientUnlearner", "logits_of"]
+__all__ = ["GradientUnlearner", "check_head", "logits_of"]

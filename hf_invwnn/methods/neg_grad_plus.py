@@ -31,7 +31,7 @@ class NegGradPlusUnlearner(PairedUnlearner):
         super().__init__(*args, **kwargs)
 
     def unlearning_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
-        retain, forget = (self.task_loss(model, inputs[part]) for part in ("retain", "forget"))
+        retain, forget = (self.part_loss(model, inputs, part) for part in ("retain", "forget"))
         return self.alpha * retain - (1 - self.alpha) * forget
 
 

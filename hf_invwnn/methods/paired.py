@@ -41,11 +41,27 @@ class PairedUnlearner(GradientUnlearner):
     def __init__(
         self, model: nn.Module, args: Any, forget_dataset: Any, *rest: Any, retain_dataset: Any = None, **kwargs: Any
     ) -> None:
+        self.items_in_step: dict[str, Any] = {}
         super().__init__(model, args, forget_dataset, *rest, retain_dataset=retain_dataset, **kwargs)
         self.train_dataset = PairedDataset(retain_dataset, forget_dataset)
         # The Trainer removes columns that the model does not take, but not within pairs.
         collate: Any = self._get_collator_with_removed_columns(self.data_collator, description="training")
         self.data_collator = PairedCollator(self.data_collator, collate)
+
+    def get_batch_samples(self, *args: Any) -> tuple[list[Any], Any]:
+        """Counts the labels of a step in each half, see [`~GradientUnlearner.task_loss`]."""
+        batches, items = super().get_batch_samples(*args)
+        self.items_in_step = {
+            part: self._get_num_items_in_batch([batch[part] for batch in batches], self.args.device)
+            if batches
+            else None
+            for part in ("retain", "forget")
+        }
+        return batches, items
+
+    def part_loss(self, model: nn.Module, inputs: dict[str, Any], part: str) -> torch.Tensor:
+        """The loss of the task on `"retain"` or `"forget"`, see [`~GradientUnlearner.task_loss`]."""
+        return self.task_loss(model, inputs[part], self.items_in_step.get(part))
 
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         return sum(super(PairedUnlearner, self).floating_point_ops(part) for part in inputs.values())

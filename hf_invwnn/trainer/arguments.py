@@ -49,8 +49,11 @@ class UnlearningArguments(TrainingArguments):
             saves according to `save_strategy` only.
         target_ua (`float`, *optional*): Stop at this UA, in percent of the forget set.
         ua_tolerance (`float`, defaults to 0.5): Tolerance of `target_ua` in points; at least one example.
-        stop_at_unseen_loss (`bool`, defaults to `False`): Stop where the loss on the forget set reaches the loss on
-            the evaluation set `"unseen"`.
+        stop_at_unseen_loss (`bool`, defaults to `False`): Stop where the loss on the forget set reaches the loss that
+            the original model has on the evaluation set `"unseen"`.
+        max_unseen_loss_rise (`float`, defaults to 0.25): With an evaluation set `"unseen"`, the run ends before the
+            loss on it rises by more than this share (or, where accuracy is measured, by 0.2 if that is more).
+        max_unseen_accuracy_drop (`float`, defaults to 0.1): The same for its accuracy, as a share of the examples.
         min_utility (`float`, *optional*): Stop before `utility_metric` falls below this value.
         utility_metric (`str`, defaults to `"eval_unseen_accuracy"`): A metric of an evaluation set.
         max_forget_steps (`int`, *optional*): Budget of optimizer steps; a round that would exceed it is not begun.
@@ -94,6 +97,12 @@ class UnlearningArguments(TrainingArguments):
     ua_tolerance: float = field(default=0.5, metadata={"help": "Tolerance of target_ua, in points."})
     stop_at_unseen_loss: bool = field(
         default=False, metadata={"help": "Stop where the forget loss reaches the loss on the 'unseen' set."}
+    )
+    max_unseen_loss_rise: float = field(
+        default=0.25, metadata={"help": "End before the loss on 'unseen' rises by more than this share."}
+    )
+    max_unseen_accuracy_drop: float = field(
+        default=0.1, metadata={"help": "End before the accuracy on 'unseen' falls by more than this share."}
     )
     min_utility: float | None = field(default=None, metadata={"help": "Stop before utility_metric falls below."})
     utility_metric: str = field(default="eval_unseen_accuracy", metadata={"help": "Metric of min_utility."})
@@ -164,6 +173,9 @@ class UnlearningArguments(TrainingArguments):
             raise ValueError(f"`ua_tolerance` must be positive (points of UA), got {self.ua_tolerance}.")
         if self.min_utility is not None and not math.isfinite(self.min_utility):
             raise ValueError(f"`min_utility` must be a finite number, got {self.min_utility}.")
+        for name in ("max_unseen_loss_rise", "max_unseen_accuracy_drop"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise ValueError(f"`{name}` must be a positive share, such as 0.1, got {getattr(self, name)}.")
         if not self.utility_metric.startswith("eval_") or self.utility_metric.count("_") < 2:
             raise ValueError(
                 f"`utility_metric` must be named like 'eval_unseen_accuracy' (set and metric), got "

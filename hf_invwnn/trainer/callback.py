@@ -12,11 +12,11 @@ from accelerate.utils import broadcast, extract_model_from_parallel
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
 
-from ..errors import NonFiniteLossError, NonFiniteWeightsError
+from ..errors import MissingMetricError, NonFiniteLossError, NonFiniteWeightsError
 from ..metrics.unlearning_accuracy import ua
 from ..trajectory.snapshot import Snapshot
-from .state import RunState
-from .stopping import Crossing, StoppingRule, find_crossing
+from .state import NOT_REACHED, UNCHANGED, RunState, outcome_of
+from .stopping import Crossing, StoppingRule, begin_rules, find_crossing, floors_of, goals_of, splits_of
 
 
 if TYPE_CHECKING:
@@ -50,8 +50,10 @@ class UnlearningCallback(TrainerCallback):
         self._unlearner = weakref.ref(unlearner)
         self.rules = list(rules)
         self.steps_per_interval = 1
-        # The checkpoint to resume from; set before `train()`, and then loaded instead of measuring the start.
+        # The checkpoint to resume from, loaded instead of measuring the start.
         self.resume_from: str | None = None
+        self._attempts = 0
+        self._earlier: RunState | None = None
 
     @property
     def unlearner(self) -> Unlearner:
@@ -63,6 +65,11 @@ class UnlearningCallback(TrainerCallback):
     def run(self) -> RunState:
         return self.unlearner.run_state
 
+    def begin_call(self, resume_from: str | None) -> None:
+        """Prepares for a call of `train()`, which may resume from a checkpoint."""
+        self.resume_from, self._attempts = resume_from, 0
+        self._earlier = self.run.next_call() if resume_from is None and self.run.history else None
+
     # ---- Events of the Trainer ----
 
     def on_train_begin(
@@ -71,19 +78,36 @@ class UnlearningCallback(TrainerCallback):
         unlearner, arguments = self.unlearner, self.unlearner.args
         intervals = arguments.num_rewinds * arguments.intervals_per_rewind
         self.steps_per_interval = max(1, state.max_steps // intervals)
-        unlearner.run_state = RunState()
+        self._attempts += 1
+        if self._attempts > 1 and self.resume_from is None:
+            unlearner.restart(kwargs["optimizer"])
+        unlearner.run_state = RunState() if self._earlier is None else self._earlier.next_call()
         unlearner.tracked.bind(extract_model_from_parallel(kwargs["model"], keep_torch_compile=False))
         unlearner.last_good.storage = arguments.trajectory_storage
         unlearner.prepare_run()
         if self.resume_from is not None:
             unlearner.load_run(self.resume_from)
+            begin_rules(self.rules, self.run.history[0])
             return
+        self._begin_run(state, control)
+
+    def _begin_run(self, state: TrainerState, control: TrainerControl) -> None:
+        unlearner, run = self.unlearner, self.run
         unlearner.on_round_end()
         unlearner.last_good.mark()
-        metrics = unlearner.measure_round()
-        self._append_to_history(state, metrics)
+        metrics = self._with_floors(unlearner.measure_round())
+        if not run.history:
+            self._append_to_history(state, metrics)
+        unlearner.note_settings(state)
+        begin_rules(self.rules, {**metrics, **run.history[0]})
+        if not goals_of(self.rules):
+            logger.warning(
+                "No stopping rule is set, so the run ends after `num_rewinds` rounds whatever is forgotten then; set "
+                "`target_ua` or `stop_at_unseen_loss`."
+            )
         if reached := [rule for rule in self.rules if rule.excess(metrics) >= 0]:
-            self._stop(control, f"{reached[0]} holds before the first round; the model is unchanged")
+            what = "already fails" if reached[0] in floors_of(self.rules) else "holds"
+            self._stop(control, f"{reached[0]} {what} before the first round; the model is unchanged")
         elif not self._is_affordable(state):
             self._stop(control, "the budget does not suffice for the first round; the model is unchanged")
         else:
@@ -135,7 +159,13 @@ class UnlearningCallback(TrainerCallback):
         if self.run.stop_reason is None:
             done = self.run.rounds == self.unlearner.args.num_rewinds
             self.run.stop_reason = f"all {self.run.rounds} rounds are done" if done else "another callback ended it"
-        logger.info(f"Unlearning ended after {self.run.rounds} rounds: {self.run.stop_reason}.")
+        if self.run.outcome is None:
+            self.run.outcome = outcome_of(self.run.history, self.rules)
+        message = f"Unlearning ended after {self.run.total_rounds} rounds, {self.run.outcome}: {self.run.stop_reason}."
+        if self.run.outcome in (UNCHANGED, NOT_REACHED):
+            logger.warning(message)
+        else:
+            logger.info(message)
 
     # ---- One round ----
 
@@ -176,14 +206,17 @@ class UnlearningCallback(TrainerCallback):
     def _is_affordable(self, state: TrainerState) -> bool:
         arguments = self.unlearner.args
         steps = arguments.intervals_per_rewind * self.steps_per_interval
-        return arguments.max_forget_steps is None or state.global_step + steps <= arguments.max_forget_steps
+        taken = self.run.steps_before + state.global_step
+        return arguments.max_forget_steps is None or taken + steps <= arguments.max_forget_steps
 
     # ---- Stopping ----
 
     def _apply_stopping_rules(self, state: TrainerState, control: TrainerControl, metrics: dict[str, float]) -> None:
         """If a rule is passed, returns to the point of the segment where the first of them was reached, and stops."""
-        excesses = [(rule, rule.excess(metrics)) for rule in self.rules]
-        passed = [(rule, excess) for rule, excess in excesses if not excess < 0]
+        passed = self._passed(metrics)
+        if passed and self.unlearner.evaluate_others is not None:
+            metrics = self._with_floors(metrics)
+            passed = self._passed(metrics)
         if not passed:
             self._append_to_history(state, metrics)
             return
@@ -193,7 +226,7 @@ class UnlearningCallback(TrainerCallback):
         crossing, rule = min(crossings, key=lambda pair: pair[0].fraction)
         last_good.go_to(end, crossing.fraction)
         if crossing.fraction < 1:
-            metrics = self.unlearner.measure_round()
+            metrics = self._with_floors(self.unlearner.measure_round())
         self._append_to_history(state, metrics, fraction=crossing.fraction)
         if crossing.fraction == 0:
             self._stop(control, f"no point of round {number} satisfies {rule}; the weights are those before it")
@@ -204,7 +237,11 @@ class UnlearningCallback(TrainerCallback):
                 "metric jumps there."
             )
         where = "" if crossing.fraction == 1 else f", {crossing.fraction:.3f} of the way"
-        self._stop(control, f"{rule} is met by round {number}{where}")
+        goals = goals_of(self.rules)
+        met = rule in goals and abs(crossing.excess) <= rule.tolerance
+        broken = [floor for floor in floors_of(self.rules) if floor not in goals and floor.excess(metrics) > 0]
+        ended = "is met by" if rule in goals else "ends the run in"
+        self._stop(control, f"{rule} {ended} round {number}{where}", met and not broken)
 
     def _search(self, rule: StoppingRule, excess_at_end: float, end: Snapshot) -> Crossing:
         def excess_at(fraction: float) -> float:
@@ -216,15 +253,45 @@ class UnlearningCallback(TrainerCallback):
 
         return find_crossing(excess_at, excess_at_end, rule.tolerance, rule.must_not_exceed)
 
-    def _stop(self, control: TrainerControl, reason: str) -> None:
+    def _passed(self, metrics: Mapping[str, float]) -> list[tuple[StoppingRule, float]]:
+        """The rules that a point reaches or exceeds, with their excesses."""
+        floors = floors_of(self.rules)
+        passed = []
+        for rule in self.rules:
+            try:
+                excess = rule.excess(metrics)
+            except MissingMetricError:
+                # `evaluate_others` may skip the evaluation of a floor until a goal is reached.
+                if self.unlearner.evaluate_others is None or rule not in floors:
+                    raise
+                continue
+            if not excess < 0:
+                passed.append((rule, excess))
+        return passed
+
+    def _with_floors(self, metrics: dict[str, float]) -> dict[str, float]:
+        """Metrics with those of the evaluation sets that the rules need and `evaluate_others` has skipped."""
+        needed = dict.fromkeys(split for rule in self.rules for split in splits_of(rule))
+        skipped = [split for split in needed if f"eval_{split}_loss" not in metrics]
+        if self.unlearner.evaluate_others is None or not skipped:
+            return metrics
+        return {**metrics, **self.unlearner.measure(skipped)}
+
+    def _stop(self, control: TrainerControl, reason: str, met: bool = False) -> None:
         self.run.stop_reason = reason
+        self.run.outcome = outcome_of(self.run.history, self.rules, met)
         control.should_training_stop = True
 
     # ---- Bookkeeping ----
 
     def _append_to_history(self, state: TrainerState, metrics: Mapping[str, float], fraction: float = 1.0) -> None:
         run = self.run
-        point = {"round": run.rounds, "fraction": fraction, "step": state.global_step, "seconds": run.seconds()}
+        point = {
+            "round": run.total_rounds,
+            "fraction": fraction,
+            "step": run.steps_before + state.global_step,
+            "seconds": run.seconds(),
+        }
         if "eval_forget_accuracy" in metrics:
             point["ua"] = ua(metrics)
         run.history.append({**point, **{k: v for k, v in metrics.items() if k.endswith(_KEPT_METRICS)}})

@@ -13,10 +13,11 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 from transformers import PreTrainedModel
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints, sort_checkpoints
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import SAFE_WEIGHTS_NAME, is_peft_available, logging
 
 from ..errors import CheckpointMismatchError, CorruptCheckpointError
+from ..files import read_json_object, write_json
 from ..trajectory.sharding import any_process
 from .checkpoint_files import (
     CURRENT,
@@ -30,8 +31,10 @@ from .checkpoint_files import (
     publish,
     save_state,
     save_tensors,
+    step_of,
     write_manifest,
 )
+from .identity import difference, free_arguments
 from .state import RunState
 
 
@@ -40,6 +43,9 @@ if TYPE_CHECKING:
 
 
 logger = logging.get_logger(__name__)
+
+# In the output directory: which run the next checkpoints belong to.
+RUN_NAME = "_run.json"
 
 
 @contextmanager
@@ -62,7 +68,7 @@ def atomic_checkpoint(unlearner: Unlearner, run_dir: Path) -> Iterator[Path]:
         write_manifest(incomplete / name)
         publish(incomplete / name, run_dir / name)
         shutil.rmtree(incomplete, ignore_errors=True)
-        rotate_checkpoints(str(run_dir), unlearner.args.save_total_limit, use_mtime=True)
+        _delete_oldest(run_dir, unlearner.run_id, unlearner.args.save_total_limit)
     unlearner.accelerator.wait_for_everyone()
 
 
@@ -80,9 +86,19 @@ def find_checkpoint(unlearner: Unlearner, resume_from_checkpoint: str | bool | N
     if resume_from_checkpoint is not True:
         _check_on_all_processes(unlearner, str(resume_from_checkpoint))
         return str(resume_from_checkpoint)
-    folders = sort_checkpoints(str(unlearner.args.output_dir))
+    output_dir = Path(str(unlearner.args.output_dir))
+    folders = _checkpoints(output_dir)
     if not folders:
-        raise ValueError(f"`resume_from_checkpoint`: there is no checkpoint in `{unlearner.args.output_dir}`.")
+        raise ValueError(f"`resume_from_checkpoint`: there is no checkpoint in `{output_dir}`.")
+    # An earlier run in the same folder may have come further than the last one.
+    last = current_run(output_dir)
+    if last is not None:
+        others, folders = folders, [folder for folder in folders if _run_of(folder) in (last, None)]
+        if not folders:
+            raise CheckpointMismatchError(
+                f"`resume_from_checkpoint`: the last run in `{output_dir}` had saved no checkpoint; `{others[-1]}` "
+                "belongs to an earlier run. Pass its path to go on from there, or start again."
+            )
     for folder in reversed(folders):
         try:
             _check_on_all_processes(unlearner, folder)
@@ -94,6 +110,44 @@ def find_checkpoint(unlearner: Unlearner, resume_from_checkpoint: str | bool | N
                 raise
             logger.warning(f"{error} The checkpoint before it is used.")
     return None
+
+
+def current_run(output_dir: Path) -> str | None:
+    """The identifier of the last run that was begun in a folder; `None` if none was."""
+    try:
+        run = read_json_object(output_dir / RUN_NAME).get("run_id")
+    except (OSError, ValueError):
+        return None
+    return run if isinstance(run, str) else None
+
+
+def begin_run(unlearner: Unlearner) -> None:
+    """Notes, in the output directory, which run its next checkpoints belong to."""
+    if unlearner.args.should_save:
+        write_json({"run_id": unlearner.run_id}, Path(str(unlearner.args.output_dir)) / RUN_NAME)
+
+
+def _checkpoints(output_dir: Path) -> list[str]:
+    """The checkpoints in a folder by their step; the clock may have been set back."""
+    steps = {str(path): step for path in output_dir.glob("*") if (step := step_of(path)) is not None and path.is_dir()}
+    return sorted(steps, key=lambda path: steps[path])
+
+
+def _run_of(folder: str) -> str | None:
+    """The run that wrote a checkpoint; `None` if its state cannot be read."""
+    try:
+        return str(load_state(folder)["run_id"])
+    except CorruptCheckpointError:
+        return None
+
+
+def _delete_oldest(output_dir: Path, run: str, limit: int | None) -> None:
+    """Deletes the oldest checkpoints of a run beyond a limit; those of other runs stay."""
+    if limit is None or limit <= 0:
+        return
+    own = [folder for folder in _checkpoints(output_dir) if _run_of(folder) == run]
+    for folder in own[:-limit]:
+        shutil.rmtree(folder)
 
 
 def save_run(unlearner: Unlearner, folder: str | os.PathLike) -> None:
@@ -118,8 +172,11 @@ def save_run(unlearner: Unlearner, folder: str | os.PathLike) -> None:
             folder,
             {
                 "format_version": STATE_VERSION,
+                "run_id": unlearner.run_id,
+                "step": unlearner.state.global_step,
+                "arguments": free_arguments(unlearner),
                 "schedule": schedule(unlearner),
-                "fingerprint": unlearner.cached_fingerprint(),
+                "identity": unlearner.cached_fingerprint(),
                 "world": shards.world,
                 "layout": shards.layout,
                 "tracked": list(tracked.parameters),
@@ -143,13 +200,11 @@ def load_run(unlearner: Unlearner, folder: str | os.PathLike) -> None:
     """
     state, shards = load_state(folder), unlearner.tracked.shards
     layout = "layout of the weights"
-    saved = {**state["schedule"], **state["fingerprint"], layout: state["layout"]}
-    current = {**schedule(unlearner), **unlearner.cached_fingerprint(), layout: shards.layout}
-    for name, value in current.items():
-        if saved.get(name) != value:
-            raise CheckpointMismatchError(
-                f"it was saved with `{name}` = {_shorten(saved.get(name))}, but this run has {_shorten(value)}"
-            )
+    saved = {**state["schedule"], layout: state["layout"]}
+    if different := difference(saved, {**schedule(unlearner), layout: shards.layout}):
+        raise CheckpointMismatchError(different)
+    if unlearner.hash_of_frozen() != unlearner.frozen_hash:
+        raise CheckpointMismatchError("its weights that the run does not change are not those of the model")
     tensors = load_tensors(folder, shards.rank, shards.world)
     method_tensors, current_weights, good_weights = (
         {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
@@ -168,7 +223,9 @@ def load_run(unlearner: Unlearner, folder: str | os.PathLike) -> None:
             unlearner.last_good.mark()
     shards.all_gather()
     unlearner.last_good.sync_copies()
+    unlearner.run_id = state["run_id"]
     unlearner.run_state = RunState.from_dict(state["run"])
+    unlearner.run_state.note_changes(unlearner.state.global_step, state["arguments"], free_arguments(unlearner))
 
 
 def saves_itself(model: nn.Module) -> bool:
@@ -217,6 +274,8 @@ def _check_on_all_processes(unlearner: Unlearner, folder: str) -> None:
     args = unlearner.args
     try:
         check_checkpoint(folder, args.process_index, args.world_size, unlearner.tracked.parameters)
+        if different := difference(load_state(folder)["identity"], unlearner.cached_fingerprint()):
+            raise CheckpointMismatchError(f"`{folder}` belongs to another run: {different}.")
     except CorruptCheckpointError as error:
         problem = error
     # The kind decides whether an earlier checkpoint is tried, which all processes must do or leave together.
@@ -247,13 +306,9 @@ def _check_same_tensors(
             )
 
 
-def _shorten(value: Any) -> Any:
-    """The first characters of a hash; other values as they are."""
-    return f"{value[:12]}..." if isinstance(value, str) and len(value) == 64 else value
-
-
 __all__ = [
     "atomic_checkpoint",
+    "begin_run",
     "find_checkpoint",
     "load_run",
     "load_trained_tensors",

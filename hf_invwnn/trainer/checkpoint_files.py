@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from transformers.trainer import TRAINER_STATE_NAME
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from ..errors import CheckpointMismatchError, CorruptCheckpointError
@@ -21,7 +22,7 @@ from .state import RunState
 
 
 STATE_NAME = "unlearning_state.json"
-STATE_VERSION = 2
+STATE_VERSION = 3
 MANIFEST_NAME = "unlearning_files.json"
 # Checkpoints are written here and renamed when they are complete; a push leaves out names that begin with `_`.
 INCOMPLETE = "_incomplete"
@@ -177,8 +178,8 @@ def check_checkpoint(
             f"`{source}` holds other parameters than this run tracks ({', '.join(differing[:3])}); the model and "
             "`tracked_parameters` must be those it was saved with."
         )
+    _check_step(source, state)
     _check_weights(source)
-    _read(source / TRAINER_STATE_NAME)
     for what, patterns in _ALSO_NEEDED.items():
         if not any(any(source.glob(pattern)) for pattern in patterns):
             raise CorruptCheckpointError(f"`{source}` has no {what}; without it the run cannot be resumed exactly.")
@@ -197,16 +198,44 @@ _ALSO_NEEDED = {
     "random state (`rng_state.pth`)": ("rng_state*.pth",),
 }
 _STATE_KEYS = {
-    *("format_version", "schedule", "fingerprint", "world", "layout", "tracked", "method_count", "run"),
+    *("format_version", "run_id", "step", "arguments", "schedule", "identity"),
+    *("world", "layout", "tracked", "method_count", "run"),
 }
+
+
+def _check_step(source: Path, state: Mapping[str, Any]) -> None:
+    """The step is in the name of the folder and in two files; all must agree."""
+    steps = {
+        "the name of the folder": step_of(source),
+        STATE_NAME: state["step"],
+        TRAINER_STATE_NAME: _read(source / TRAINER_STATE_NAME).get("global_step"),
+    }
+    if steps["the name of the folder"] is None:  # a checkpoint may be copied to any name
+        del steps["the name of the folder"]
+    if len(set(map(str, steps.values()))) > 1:
+        values = ", ".join(f"{value} in {where}" for where, value in steps.items())
+        raise CorruptCheckpointError(f"`{source}` was edited: its step is {values}; resume from another checkpoint.")
+
+
+def step_of(folder: str | os.PathLike) -> int | None:
+    """The step in the name of a checkpoint folder; `None` if it has another name."""
+    number = Path(folder).name.removeprefix(f"{PREFIX_CHECKPOINT_DIR}-")
+    return int(number) if number.isdecimal() and Path(folder).name != number else None
 
 
 def _check_files(source: Path, names: Sequence[str] | None = None) -> None:
     """Checks all files, or the named ones, against the manifest."""
-    for name, checksum in _read(source / MANIFEST_NAME).items():
+    manifest = _read(source / MANIFEST_NAME)
+    needed = names or [STATE_NAME, TRAINER_STATE_NAME, *(path.name for path in source.glob("*.safetensors"))]
+    if missing := sorted(set(needed) - manifest.keys()):
+        raise CorruptCheckpointError(
+            f"`{source / MANIFEST_NAME}` is no manifest of this checkpoint: it does not list {missing[0]}. Resume "
+            "from an earlier checkpoint."
+        )
+    for name, checksum in manifest.items():
         if names is not None and name not in names:
             continue
-        path = source / name
+        path = _inside(source, name, MANIFEST_NAME)
         if not path.is_file():
             raise CorruptCheckpointError(f"`{path}` is missing; resume from an earlier checkpoint.")
         if [path.stat().st_size, sha256(path)] != checksum:
@@ -214,6 +243,21 @@ def _check_files(source: Path, names: Sequence[str] | None = None) -> None:
                 f"`{path}` is damaged: its size or checksum differs from the manifest. Resume from an earlier "
                 "checkpoint."
             )
+
+
+def _inside(source: Path, name: str, named_in: str) -> Path:
+    """
+    The file of a checkpoint.
+
+    Raises:
+        CorruptCheckpointError: The name leads out of the checkpoint.
+    """
+    path = source / name
+    if Path(name).is_absolute() or ".." in Path(name).parts or path.is_symlink():
+        raise CorruptCheckpointError(
+            f"`{source / named_in}` names `{name}`, which is not a file of the checkpoint; resume from an earlier one."
+        )
+    return path
 
 
 def _check_weights(source: Path) -> None:
@@ -235,7 +279,7 @@ def _weight_files(source: Path) -> list[Path]:
             raise CorruptCheckpointError(
                 f"`{index}` is damaged (its `weight_map` names no files); resume from an earlier checkpoint."
             )
-        return [source / name for name in sorted(set(weight_map.values()))]
+        return [_inside(source, name, index.name) for name in sorted(set(weight_map.values()))]
     present = [path for path in (source / SAFE_WEIGHTS_NAME, source / "adapter_model.safetensors") if path.is_file()]
     if present or any(source.glob("pytorch_model_fsdp*")) or any(source.glob("global_step*")):
         return present  # FSDP and DeepSpeed save into folders of their own, which the manifest covers
@@ -252,6 +296,7 @@ __all__ = [
     "CorruptCheckpointError",
     "CheckpointMismatchError",
     "check_checkpoint",
+    "step_of",
     "load_state",
     "load_tensors",
     "publish",

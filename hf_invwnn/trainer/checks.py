@@ -12,7 +12,7 @@ from accelerate import Accelerator
 from torch import Tensor, nn
 
 from .arguments import UnlearningArguments
-from .stopping import StoppingRule
+from .stopping import StoppingRule, splits_of
 
 
 LABEL_COLUMNS = ("labels", "label", "label_ids")
@@ -165,7 +165,7 @@ def check_rules(rules: Sequence[StoppingRule], evaluation_sets: Mapping[str, Any
         ValueError: A rule needs an evaluation set that was not passed.
     """
     for rule in rules:
-        for split in rule.splits:
+        for split in splits_of(rule):
             if split not in evaluation_sets and split == "forget":
                 raise ValueError(f"{rule} needs to evaluate the forget set; pass a sized `forget_eval_dataset`.")
             if split not in evaluation_sets:

@@ -1,17 +1,16 @@
-"""Hashes of what must not change between the parts of a run: forget set, predictor, frozen parameters."""
+"""Hashes of data sets, predictors and weights, by which a run is recognised."""
 
 from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
 from datasets import Dataset
-from torch.distributed.tensor import DTensor
 
 
 # Settings that say where a predictor was loaded from, on which its predictions do not depend.
@@ -57,22 +56,31 @@ def dataset_hash(dataset: Any) -> str | None:
         for batch in dataset.with_format("arrow").iter(batch_size=1000):
             _update(digest, batch.to_pylist())
         return digest.hexdigest()
-    with _seeded():
+    with seeded():
         for index in range(len(dataset)):
             _update(digest, dataset[index])  # type: ignore[index]
     return digest.hexdigest()
 
 
-def frozen_hash(model: torch.nn.Module, tracked: Mapping[str, Any]) -> str:
-    """
-    SHA-256 of the parameters that a run does not change, such as a base model under an adapter. With sharded
-    parameters this is a collective operation, and returns the same on all processes.
-    """
+def sample_hash(dataset: Any, rows: int = 64) -> str | None:
+    """SHA-256 of the length of a data set and of some of its rows, evenly spread; `None` for one without a length."""
+    if not isinstance(dataset, Sized) or not hasattr(dataset, "__getitem__"):
+        return None
+    digest = hashlib.sha256(str(len(dataset)).encode())
+    stored = dataset.with_format(None) if isinstance(dataset, Dataset) else dataset
+    with seeded():
+        for index in sorted({round(i * (len(dataset) - 1) / max(1, rows - 1)) for i in range(rows)}):
+            if index < len(dataset):
+                _update(digest, stored[index])
+    return digest.hexdigest()
+
+
+def tensors_hash(tensors: Iterable[tuple[str, torch.Tensor]]) -> str:
+    """SHA-256 of the names, types, shapes and bytes of tensors, in their order."""
     digest = hashlib.sha256()
-    for name, parameter in model.named_parameters():
-        if name not in tracked:
-            digest.update(name.encode())
-            _update(digest, parameter.full_tensor() if isinstance(parameter, DTensor) else parameter)
+    for name, value in tensors:
+        digest.update(name.encode())
+        _update(digest, value)
     return digest.hexdigest()
 
 
@@ -99,7 +107,7 @@ def _update(digest: Any, value: Any) -> None:
 
 
 @contextmanager
-def _seeded() -> Iterator[None]:
+def seeded() -> Iterator[None]:
     """Seeds the generators that augmentations draw from, and restores their state afterwards."""
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
@@ -113,4 +121,4 @@ def _seeded() -> Iterator[None]:
             np.random.set_state(numpy)
 
 
-__all__ = ["dataset_hash", "frozen_hash", "predictor_hash", "weights_hash"]
+__all__ = ["dataset_hash", "predictor_hash", "sample_hash", "seeded", "tensors_hash", "weights_hash"]

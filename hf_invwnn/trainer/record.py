@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence, Sized
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from ..files import sha256_of_files
 from ..hub.allowlist import model_files
 from ..metrics.catalogue import METRICS
 from .fingerprint import weights_hash
+from .heads import CLASSES, NEXT_TOKEN, TOKENS, head_of
 
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ def record_of(unlearner: Unlearner, folder: str, facts: Mapping[str, Any]) -> di
             `datasets` and `license`; all optional.
     """
     run, rules = unlearner.run_state, unlearner.unlearning.rules
+    model = unlearner.accelerator.unwrap_model(unlearner.model)
     splits = facts.get("splits")
     summary = splits.summary() if splits is not None else {}
     sets = unlearner.eval_dataset if isinstance(unlearner.eval_dataset, dict) else {}
@@ -52,10 +55,10 @@ def record_of(unlearner: Unlearner, folder: str, facts: Mapping[str, Any]) -> di
             "reason": run.stop_reason,
             "retrained_used": facts.get("retrained_used", False if without_retrained else None),
         },
-        metrics=facts.get("metrics") or metrics_of(run.history),
+        metrics=facts.get("metrics") or metrics_of(run.history, head_of(model)),
         cost={
             "forget_steps": int(last.get("step", 0)),
-            "rounds": run.rounds,
+            "rounds": run.total_rounds,
             "seconds": float(last.get("seconds", 0.0)),
         },
         history=run.history,
@@ -77,8 +80,18 @@ def describe_predictor(predictor: Any) -> dict[str, Any] | None:
     }
 
 
-def metrics_of(history: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float] | None]:
-    """Metrics of the original and the unlearned model from the first and the last point of a history."""
+def metrics_of(
+    history: Sequence[Mapping[str, float]], head: str | None = CLASSES
+) -> dict[str, dict[str, float] | None]:
+    """
+    Metrics of the original and the unlearned model from the first and the last point of a history: accuracies where
+    they are defined, for language models also losses and perplexities, and losses alone for other tasks.
+
+    Args:
+        history (`list[dict[str, float]]`): The measured points of a run.
+        head (`str`, *optional*, defaults to `"class"`): What the labels of the model answer, see
+            [`~hf_invwnn.trainer.heads.head_of`].
+    """
     if not history:
         return {}
     unseen = "test" if "eval_test_accuracy" in history[0] else "unseen"
@@ -89,9 +102,20 @@ def metrics_of(history: Sequence[Mapping[str, float]]) -> dict[str, dict[str, fl
         values = {"UA": point["ua"]} if "ua" in point else {}
         values |= {name: 100 * point[key] for name, key in keys.items() if key in point}
         values |= {name: point[f"eval_{name}"] for name in generated if f"eval_{name}" in point}
-        return values | {name: value for name, value in point.items() if name.endswith("_loss")}
+        if head in (TOKENS, NEXT_TOKEN) or "ua" not in point:
+            values |= _losses(point, perplexity=head in (TOKENS, NEXT_TOKEN))
+        return values
 
     return {"original": metrics(history[0]), "unlearned": metrics(history[-1]), "retrained": None}
+
+
+def _losses(point: Mapping[str, float], perplexity: bool) -> dict[str, float]:
+    losses = {name: point[f"eval_{name}_loss"] for name in ("forget", "unseen") if f"eval_{name}_loss" in point}
+    values = {f"{name}_loss": loss for name, loss in losses.items()}
+    if perplexity:
+        # Above a loss of 700 the perplexity is not a number of 64 bits.
+        values |= {f"{name}_perplexity": math.exp(min(loss, 700.0)) for name, loss in losses.items()}
+    return values
 
 
 __all__ = ["describe_predictor", "metrics_of", "record_of"]

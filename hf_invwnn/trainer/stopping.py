@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..errors import MissingMetricError
@@ -12,6 +12,10 @@ from ..metrics.unlearning_accuracy import ua
 
 if TYPE_CHECKING:
     from .arguments import UnlearningArguments
+
+
+# Nats by which the loss of a classifier on unseen examples may always rise.
+_SLACK = 0.2
 
 
 class StoppingRule(Protocol):
@@ -23,6 +27,10 @@ class StoppingRule(Protocol):
         tolerance (`float`): Distance from the goal, in the unit of `excess`, at which the search between two rounds
             ends.
         must_not_exceed (`bool`): Whether the search must end before the goal, not only near it.
+
+    Three members are optional: `begin(metrics)` is called with the metrics of the original model; `start_splits` are
+    the evaluation sets that it needs in addition; and `is_floor = True` marks a rule that limits the damage of a run,
+    and whose end is no success if the run has another goal.
     """
 
     splits: tuple[str, ...]
@@ -68,23 +76,31 @@ class UATarget:
 @dataclass
 class UnseenLoss:
     """
-    Stops where the loss on the forget set reaches the loss on unseen examples: the model is then as unsure of the
-    forget set as of data it has never seen. Needs no retrained model.
+    Stops where the loss on the forget set reaches the loss that the original model has on unseen examples: the model
+    is then as unsure of the forget set as it was of data it had never seen. Needs no retrained model.
+
+    The reference is measured once, before the first round. The loss on unseen examples after a round is no reference,
+    because the run itself raises it.
 
     Args:
-        tolerance (`float`, defaults to 0.02): Allowed distance of the ratio of the two losses from 1.
+        tolerance (`float`, defaults to 0.01): Allowed distance of the ratio of the two losses from 1.
     """
 
-    tolerance: float = 0.02
-    splits: tuple[str, ...] = ("forget", "unseen")
+    tolerance: float = 0.01
+    splits: tuple[str, ...] = ("forget",)
+    start_splits: tuple[str, ...] = ("unseen",)
     must_not_exceed: bool = False
+    reference: float | None = field(default=None, init=False)
 
     def __str__(self) -> str:
         return "stop_at_unseen_loss"
 
+    def begin(self, metrics: Mapping[str, float]) -> None:
+        self.reference = _metric(metrics, "eval_unseen_loss", self)
+
     def excess(self, metrics: Mapping[str, float]) -> float:
-        unseen = _metric(metrics, "eval_unseen_loss", self)
-        return _metric(metrics, "eval_forget_loss", self) / max(unseen, 1e-12) - 1
+        reference = self.reference if self.reference is not None else _metric(metrics, "eval_unseen_loss", self)
+        return _metric(metrics, "eval_forget_loss", self) / max(reference, 1e-12) - 1
 
 
 @dataclass
@@ -104,12 +120,55 @@ class UtilityFloor:
     splits: tuple[str, ...]
     tolerance: float = 0.005
     must_not_exceed: bool = True
+    is_floor: bool = True
 
     def __str__(self) -> str:
         return f"min_utility = {self.floor:g} of {self.metric}"
 
     def excess(self, metrics: Mapping[str, float]) -> float:
         return self.floor - _metric(metrics, self.metric, self)
+
+
+@dataclass
+class UnseenFloor:
+    """
+    Ends a run before the loss on unseen examples rises, or the accuracy on them falls, by more than a bound. It is set
+    in every run with an evaluation set `"unseen"`, so that no run is called a success that ruined the model.
+
+    With L and A the loss and the accuracy before the first round, a point must keep
+
+        loss     <= max((1 + rise) L, L + slack)        slack is 0.2 where an accuracy is measured, otherwise 0
+        accuracy >= A - drop                            where an accuracy is measured
+
+    The slack is for a classifier whose loss on unseen examples is close to 0, of which a share would be too little.
+
+    Args:
+        rise (`float`): Share by which the loss may rise.
+        drop (`float`): Share of the examples by which the accuracy may fall.
+    """
+
+    rise: float
+    drop: float
+    splits: tuple[str, ...] = ("unseen",)
+    tolerance: float = 0.01
+    must_not_exceed: bool = True
+    is_floor: bool = True
+    max_loss: float = field(default=float("inf"), init=False)
+    min_accuracy: float = field(default=0.0, init=False)
+
+    def __str__(self) -> str:
+        return f"max_unseen_loss_rise = {self.rise:g}, max_unseen_accuracy_drop = {self.drop:g}"
+
+    def begin(self, metrics: Mapping[str, float]) -> None:
+        loss, accuracy = _metric(metrics, "eval_unseen_loss", self), metrics.get("eval_unseen_accuracy")
+        self.max_loss = max(loss * (1 + self.rise), loss + (_SLACK if accuracy is not None else 0.0))
+        self.min_accuracy = 0.0 if accuracy is None else accuracy - self.drop
+
+    def excess(self, metrics: Mapping[str, float]) -> float:
+        """The larger of the two excesses: of the loss as a share of its bound, of the accuracy as a share."""
+        too_high = _metric(metrics, "eval_unseen_loss", self) / max(self.max_loss, 1e-12) - 1
+        too_low = self.min_accuracy - metrics.get("eval_unseen_accuracy", 1.0)
+        return too_high if too_high != too_high else max(too_high, too_low)
 
 
 @dataclass(frozen=True)
@@ -162,14 +221,39 @@ def find_crossing(
     return Crossing(best.fraction, best.excess, max_evaluations)
 
 
+def begin_rules(rules: Sequence[StoppingRule], metrics: Mapping[str, float]) -> None:
+    """Tells the rules the metrics of the original model."""
+    for rule in rules:
+        if hasattr(rule, "begin"):
+            rule.begin(metrics)
+
+
+def goals_of(rules: Sequence[StoppingRule]) -> list[StoppingRule]:
+    """The rules that say what a run is for: those that are no floor; `min_utility` if there is no other."""
+    goals = [rule for rule in rules if not getattr(rule, "is_floor", False)]
+    return goals or [rule for rule in rules if isinstance(rule, UtilityFloor)]
+
+
+def floors_of(rules: Sequence[StoppingRule]) -> list[StoppingRule]:
+    """The rules that limit the damage of a run."""
+    return [rule for rule in rules if getattr(rule, "is_floor", False)]
+
+
+def splits_of(rule: StoppingRule) -> tuple[str, ...]:
+    """The evaluation sets that a rule needs, at the start or after every round."""
+    return (*rule.splits, *getattr(rule, "start_splits", ()))
+
+
 def rules_from(args: UnlearningArguments, evaluation_sets: Mapping[str, Any]) -> list[StoppingRule]:
-    """The stopping rules that the arguments ask for."""
+    """The stopping rules that the arguments ask for, and the floor of a run with unseen examples."""
     rules: list[StoppingRule] = []
     if args.target_ua is not None:
         size = len(evaluation_sets["forget"]) if "forget" in evaluation_sets else 1
         rules.append(UATarget(args.target_ua, tolerance=max(args.ua_tolerance, 100 / size)))
     if args.stop_at_unseen_loss:
         rules.append(UnseenLoss())
+    if "unseen" in evaluation_sets:
+        rules.append(UnseenFloor(args.max_unseen_loss_rise, args.max_unseen_accuracy_drop))
     if args.min_utility is not None:
         split = args.utility_metric.removeprefix("eval_").rpartition("_")[0]
         rules.append(UtilityFloor(args.utility_metric, args.min_utility, splits=(split,)))
@@ -180,8 +264,13 @@ __all__ = [
     "Crossing",
     "StoppingRule",
     "UATarget",
+    "UnseenFloor",
     "UnseenLoss",
     "UtilityFloor",
+    "begin_rules",
     "find_crossing",
+    "floors_of",
+    "goals_of",
+    "splits_of",
     "rules_from",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -11,33 +12,39 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import torch
 from accelerate.utils import broadcast_object_list
 from torch import nn
-from transformers import Trainer
+from transformers import Trainer, TrainerState
+from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import TrainOutput
+from transformers.utils import logging
 
-from ..audit.publish import run_contents
 from ..audit.record import write_record
-from ..hub.push import account_name, check_repo_id, push, resolve_token
 from ..trajectory.freezing import frozen_parameters, frozen_statistics
 from ..trajectory.sharding import reshard
 from ..trajectory.snapshot import Snapshot
 from ..trajectory.tracking import TrackedParameters, select_parameters
 from . import checkpoint
-from .accuracy import default_metrics
+from .accuracy import accuracy_of, measured_by
 from .arguments import UnlearningArguments
 from .callback import UnlearningCallback
 from .checks import check_datasets, check_distribution, check_output_dir, check_rules, evaluation_sets
-from .fingerprint import dataset_hash, frozen_hash
+from .folder_lock import locked_folder
 from .guard import copy_of_everything, good_weights_on_exit
+from .identity import fixed_arguments, free_arguments, identity_of, start_hash
 from .last_good import LastGoodWeights
+from .loss_scale import divides_by_items
 from .record import record_of
-from .state import RunState
+from .state import NOT_REACHED, UNCHANGED, RunState
 from .stopping import StoppingRule, rules_from
+from .uploading import check_push, push_run
 
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitInfo
 
     from ..scenarios import UnlearningSplits
+
+
+logger = logging.get_logger(__name__)
 
 
 class Unlearner(Trainer):
@@ -68,6 +75,8 @@ class Unlearner(Trainer):
         history (`list[dict[str, float]]`): The measured points, the starting point first: round, step, seconds, UA,
             and the losses and accuracies of every evaluation set.
         stop_reason (`str`): Why the last `train()` ended.
+        outcome (`str`): What the run achieved: `"reached"`, `"target not reached"`, `"unchanged"`, or `"no target"` if
+            no rule set one.
         tracked ([`TrackedParameters`]), last_good ([`LastGoodWeights`]), run_state ([`RunState`]): The state of a run.
 
     Raises:
@@ -109,7 +118,7 @@ class Unlearner(Trainer):
         rules = [*rules_from(args, sets), *stopping_rules]
         check_rules(rules, sets)
         label_names = getattr(model, "label_names", args.label_names)
-        trainer_kwargs |= default_metrics(model, label_names, args, trainer_kwargs)
+        self.accuracy = accuracy_of(model, label_names, args, trainer_kwargs)
         check_output_dir(args.output_dir)
 
         self.forget_dataset = forget_dataset
@@ -124,19 +133,23 @@ class Unlearner(Trainer):
         check_distribution(self.accelerator, type(self).__name__, self.needs_whole_weights)
         if label_names is not None:
             self.label_names = list(label_names)
-        self._makes_optimizer = self.optimizer is None
-        # Many models (ResNet, PVT v2, BERT) accept `num_items_in_batch` as a keyword and ignore it; their gradients of
-        # n accumulated batches would be n times too large. So no model gets it: each batch gives its mean, and the
-        # Trainer divides by the number of batches.
-        self.model_accepts_loss_kwargs = False
+        self.makes_optimizer = self.optimizer is None
+        self.model_accepts_loss_kwargs = divides_by_items(self, forget_dataset)
         self.tracked = TrackedParameters(parameters, {} if args.freeze_normalization else dict(model.named_buffers()))
         self.last_good = LastGoodWeights(self.tracked)
         self.run_state = RunState()
         # All weights as they were before a run was resumed, until its first step.
         self.weights_at_entry: Snapshot | None = None
         self._incomplete_folder: Path | None = None
-        self._fingerprint: dict[str, str | None] | None = None
+        self._start_hash: str | None = None
+        self._fingerprint: dict[str, Any] | None = None
+        # A copy of the start, if a run may have to begin again after an out-of-memory error.
+        self.start: Snapshot | None = None
         self._facts: dict[str, Any] = {}
+        self._settings: dict[str, Any] | None = None
+        self.run_id = ""
+        # Hash of what the run does not change, before a checkpoint was loaded.
+        self.frozen_hash: str | None = None
         self.unlearning = UnlearningCallback(self, rules)
         self.add_callback(self.unlearning)
 
@@ -174,13 +187,11 @@ class Unlearner(Trainer):
     def load_method_state(self, tensors: dict[str, torch.Tensor], count: int) -> None:
         """Restores what `method_state` returned."""
 
-    def fingerprint(self) -> dict[str, str | None]:
-        """Hashes of what must be the same in all parts of a run that is resumed."""
-        model = self.accelerator.unwrap_model(self.model)
-        return {
-            "forget set": dataset_hash(self.forget_dataset),
-            "frozen parameters": frozen_hash(model, self.tracked.parameters),
-        }
+    def fingerprint(self) -> dict[str, Any]:
+        """What must be the same in all parts of a run that is resumed, by name; see [`identity_of`]."""
+        if self._start_hash is None:
+            self._start_hash = start_hash(self.accelerator.unwrap_model(self.model))
+        return identity_of(self, self._start_hash)
 
     # ---- Measuring ----
 
@@ -191,6 +202,10 @@ class Unlearner(Trainer):
     @property
     def stop_reason(self) -> str | None:
         return self.run_state.stop_reason
+
+    @property
+    def outcome(self) -> str | None:
+        return self.run_state.outcome
 
     def measure(self, splits: Sequence[str] | None = None) -> dict[str, float]:
         """
@@ -203,7 +218,7 @@ class Unlearner(Trainer):
         assert isinstance(self.eval_dataset, dict)
         names = self.eval_dataset if splits is None else splits
         # A data loader draws a seed from the generator of torch; a run must not depend on what is measured.
-        with self._preserved_control(), torch.random.fork_rng(devices=[]):
+        with self._preserved_control(), torch.random.fork_rng(devices=[]), measured_by(self, self.accuracy):
             metrics = self.evaluate({name: self.eval_dataset[name] for name in names})
         if self.model is not None:
             reshard(self.model)
@@ -229,6 +244,30 @@ class Unlearner(Trainer):
         with self._preserved_control():
             self.log(point)
 
+    def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
+        """Loads every example, in batches that the Trainer keeps for this data set alone."""
+        sets = self.eval_dataset if isinstance(self.eval_dataset, dict) else {}
+        # The Trainer keeps loaders with persistent workers by name, and gives all data sets without a name the same.
+        name = next((name for name, dataset in sets.items() if dataset is eval_dataset), eval_dataset)
+        if name is not None and not isinstance(name, str):
+            return self.get_test_dataloader(name)
+        with self._all_examples():
+            return super().get_eval_dataloader(name)
+
+    def get_test_dataloader(self, test_dataset: Any) -> Any:
+        """Loads every example, also with `dataloader_drop_last`."""
+        with self._all_examples():
+            return super().get_test_dataloader(test_dataset)
+
+    @contextmanager
+    def _all_examples(self) -> Iterator[None]:
+        """Within this context loaders keep the last, incomplete batch, which `dataloader_drop_last` is not about."""
+        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
+        try:
+            yield
+        finally:
+            self.args.dataloader_drop_last = drop_last
+
     @contextmanager
     def _preserved_control(self) -> Iterator[None]:
         """The Trainer counts an evaluation or a log inside as the scheduled one, and would skip that."""
@@ -244,25 +283,37 @@ class Unlearner(Trainer):
         Unlearns; takes and returns what [`~transformers.Trainer.train`] does.
 
         An exception restores the last good weights. A keyboard interrupt also saves them. With several processes
-        nothing is restored: resume from the last checkpoint.
+        nothing is restored: resume from the last checkpoint. A second call goes on from the weights of the first; the
+        history, the record and the rules keep the start of the first.
 
         Raises:
             CorruptCheckpointError: `resume_from_checkpoint` is incomplete, damaged, pickled or belongs to another run;
                 the model is unchanged.
+            OutputFolderInUseError: Another run is using the output directory.
             InsufficientMemoryError: The trajectory does not fit; the message names settings that do.
         """
-        folder = checkpoint.find_checkpoint(self, resume_from_checkpoint)
-        if self._makes_optimizer:
-            self.optimizer = None  # that of an earlier call has its learning rate and moments
+        with locked_folder(self.args.output_dir, self.accelerator):
+            return self._train(resume_from_checkpoint, *args, **kwargs)
+
+    def _train(self, resume_from_checkpoint: str | bool | None, *args: Any, **kwargs: Any) -> TrainOutput:
         self._fingerprint = None
         model = self.accelerator.unwrap_model(self.model)
         reshard(model)
+        folder = checkpoint.find_checkpoint(self, resume_from_checkpoint)
+        self.cached_fingerprint()  # before a weight changes
+        self.frozen_hash = None if folder is None else self.hash_of_frozen()
+        if self.makes_optimizer:
+            self.optimizer = None  # that of an earlier call has its learning rate and moments
         self.last_good.folder = self.args.trajectory_path
         self.last_good.remove_files()  # of a run that was killed
         copies = folder is not None and self.is_single_process and self.tracked.shards.layout == "single"
         self.weights_at_entry = copy_of_everything(model) if copies else None
+        self.start = copy_of_everything(model) if self.args.auto_find_batch_size and folder is None else None
         self.last_good.snapshot = None
-        self.unlearning.resume_from = folder
+        self.unlearning.begin_call(folder)
+        if folder is None:
+            self.run_id = uuid.uuid4().hex
+            checkpoint.begin_run(self)
         with ExitStack() as contexts:
             if hasattr(model, "on_train_exit"):
                 contexts.callback(model.on_train_exit)
@@ -273,15 +324,42 @@ class Unlearner(Trainer):
             contexts.enter_context(good_weights_on_exit(self, folder))
             return super().train(folder, *args, **kwargs)
 
+    def restart(self, optimizer: Any) -> None:
+        """Returns to the start of the run, after an out-of-memory error made the Trainer begin it again."""
+        assert self.start is not None
+        self.start.restore()
+        self.last_good.snapshot = None
+        self.last_good.sync_copies()
+        optimizer.state.clear()
+
     @property
     def is_single_process(self) -> bool:
         return self.accelerator.num_processes == 1
+
+    def hash_of_frozen(self) -> str:
+        """SHA-256 of all tensors of the model that the run does not change, such as a base model under an adapter."""
+        model = self.accelerator.unwrap_model(self.model)
+        return start_hash(model, without=[*self.tracked.parameters, *self.tracked.buffers])
+
+    def note_settings(self, state: TrainerState) -> None:
+        """Records the settings of this call of `train()` that differ from those of the call before it."""
+        settings = {
+            **fixed_arguments(self),
+            **free_arguments(self),
+            "per_device_train_batch_size": (state.train_batch_size or 0) // max(1, self.args.n_gpu),
+        }
+        before = self._settings or {
+            **settings,
+            "per_device_train_batch_size": self.args.per_device_train_batch_size,
+        }
+        self.run_state.note_changes(self.run_state.steps_before, before, settings)
+        self._settings = settings
 
     def load_run(self, folder: str) -> None:
         """Continues a run from a checkpoint; called by the callback when a run is resumed."""
         checkpoint.load_run(self, folder)
 
-    def cached_fingerprint(self) -> dict[str, str | None]:
+    def cached_fingerprint(self) -> dict[str, Any]:
         """The fingerprint, computed once in each `train()`."""
         if self._fingerprint is None:
             self._fingerprint = self.fingerprint()
@@ -305,6 +383,8 @@ class Unlearner(Trainer):
         if checkpoint.saves_itself(model):
             state_dict = checkpoint.trained_tensors(self, model.state_dict() if state_dict is None else state_dict)
         super()._save(output_dir, state_dict)
+        # A pickle, which nobody should have to trust; the record has the arguments as JSON.
+        Path(output_dir or str(self.args.output_dir), TRAINING_ARGS_NAME).unlink(missing_ok=True)
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
         if self.is_fsdp_enabled or not checkpoint.saves_itself(self.accelerator.unwrap_model(self.model)):
@@ -326,7 +406,12 @@ class Unlearner(Trainer):
             return
         if self.is_world_process_zero():
             self.save_record(folder)
-        if self.args.push_to_hub:
+        if self.args.push_to_hub and self.run_state.outcome in (UNCHANGED, NOT_REACHED):
+            logger.warning(
+                f"Nothing is pushed, the outcome of the run is {self.run_state.outcome!r} ({self.stop_reason}); "
+                "`push_to_hub(allow_unfinished=True)` pushes it."
+            )
+        elif self.args.push_to_hub:
             self.push_to_hub(commit_message="Model save")
 
     def save_record(
@@ -380,9 +465,7 @@ class Unlearner(Trainer):
         """Checks, before any work, that a push will be possible; creates no repository."""
         if not self.is_world_process_zero():
             return
-        account = account_name(resolve_token(token or self.args.hub_token))
-        self.hub_model_id = self.args.hub_model_id or f"{account}/{Path(str(self.args.output_dir)).absolute().name}"
-        check_repo_id(self.hub_model_id)
+        self.hub_model_id = check_push(self, token)
         self.push_in_progress = None
 
     def push_to_hub(  # type: ignore[override]
@@ -392,6 +475,7 @@ class Unlearner(Trainer):
         token: str | None = None,
         revision: str | None = None,
         private: bool | None = None,
+        allow_unfinished: bool = False,
         **kwargs: Any,
     ) -> CommitInfo | None:
         """
@@ -401,10 +485,12 @@ class Unlearner(Trainer):
             commit_message (`str`, *optional*), token (`str`, *optional*), revision (`str`, *optional*),
                 private (`bool`, *optional*): As for [`~transformers.Trainer.push_to_hub`].
             blocking (`bool`, defaults to `True`): Must be `True`.
+            allow_unfinished (`bool`, defaults to `False`): Also push a model that was not changed, or does not reach
+                the target of its run.
             kwargs: `base_model`, `datasets`, `license` and the others of [`~Unlearner.save_record`].
 
         Raises:
-            ValueError: The run has not finished, or `blocking` is `False`.
+            ValueError: The run has not finished or did not reach its target, or `blocking` is `False`.
             PushError: The push failed.
         """
         if not blocking:
@@ -418,15 +504,13 @@ class Unlearner(Trainer):
         if not self.is_world_process_zero():
             return None
         self.save_record(**kwargs)
-        folder = Path(str(self.args.output_dir))
-        return push(
-            run_contents(folder, self.hub_model_id),
-            self.hub_model_id,
-            private=private if private is not None else self.args.hub_private_repo,
-            revision=revision or self.args.hub_revision,
-            token=token or self.args.hub_token,
+        return push_run(
+            self,
             commit_message=commit_message,
-            local_card=folder / "README.md",
+            token=token,
+            revision=revision,
+            private=private,
+            allow_unfinished=allow_unfinished,
         )
 
     @contextmanager

@@ -111,7 +111,7 @@ def test_a_run_does_not_depend_on_its_evaluation_sets(
 ) -> None:
     """Evaluations draw from no generator that random labels or the order of batches come from."""
     ends = []
-    for eval_sets in ({}, {"test": digits.part(500, 700), "unseen": digits.part(700, 900)}):
+    for eval_sets in ({}, {"test": digits.part(500, 700), "validation": digits.part(700, 900)}):
         model = build_model("vit")
         model.load_state_dict(memorised)
         make("random_label", model, {"eval_dataset": eval_sets}).train()
