@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from datasets import Dataset
-from helpers import Examples, build_model, build_predictor
+from helpers import Examples, build_predictor
 
 from hf_invwnn import LinearPredictor
 from hf_invwnn.trainer.deepspeed import sync_fp32_master_weights
