@@ -12,11 +12,11 @@ from accelerate.utils import broadcast, extract_model_from_parallel
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
 
-from ..errors import MissingMetricError, NonFiniteLossError, NonFiniteWeightsError
+from ..errors import NonFiniteLossError, NonFiniteWeightsError
 from ..metrics.unlearning_accuracy import ua
 from ..trajectory.snapshot import Snapshot
 from .state import NOT_REACHED, UNCHANGED, RunState, outcome_of
-from .stopping import Crossing, StoppingRule, begin_rules, find_crossing, floors_of, goals_of, splits_of
+from .stopping import Crossing, StoppingRule, begin_rules, find_crossing, floors_of, goals_of
 
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ class UnlearningCallback(TrainerCallback):
         unlearner, run = self.unlearner, self.run
         unlearner.on_round_end()
         unlearner.last_good.mark()
-        metrics = self._with_floors(unlearner.measure_round())
+        metrics = unlearner.measure_round()
         if not run.history:
             self._append_to_history(state, metrics)
         unlearner.note_settings(state)
@@ -213,10 +213,8 @@ class UnlearningCallback(TrainerCallback):
 
     def _apply_stopping_rules(self, state: TrainerState, control: TrainerControl, metrics: dict[str, float]) -> None:
         """If a rule is passed, returns to the point of the segment where the first of them was reached, and stops."""
-        passed = self._passed(metrics)
-        if passed and self.unlearner.evaluate_others is not None:
-            metrics = self._with_floors(metrics)
-            passed = self._passed(metrics)
+        excesses = [(rule, rule.excess(metrics)) for rule in self.rules]
+        passed = [(rule, excess) for rule, excess in excesses if not excess < 0]
         if not passed:
             self._append_to_history(state, metrics)
             return
@@ -226,7 +224,7 @@ class UnlearningCallback(TrainerCallback):
         crossing, rule = min(crossings, key=lambda pair: pair[0].fraction)
         last_good.go_to(end, crossing.fraction)
         if crossing.fraction < 1:
-            metrics = self._with_floors(self.unlearner.measure_round())
+            metrics = self.unlearner.measure_round()
         self._append_to_history(state, metrics, fraction=crossing.fraction)
         if crossing.fraction == 0:
             self._stop(control, f"no point of round {number} satisfies {rule}; the weights are those before it")
@@ -252,30 +250,6 @@ class UnlearningCallback(TrainerCallback):
                 return math.nan
 
         return find_crossing(excess_at, excess_at_end, rule.tolerance, rule.must_not_exceed)
-
-    def _passed(self, metrics: Mapping[str, float]) -> list[tuple[StoppingRule, float]]:
-        """The rules that a point reaches or exceeds, with their excesses."""
-        floors = floors_of(self.rules)
-        passed = []
-        for rule in self.rules:
-            try:
-                excess = rule.excess(metrics)
-            except MissingMetricError:
-                # `evaluate_others` may skip the evaluation of a floor until a goal is reached.
-                if self.unlearner.evaluate_others is None or rule not in floors:
-                    raise
-                continue
-            if not excess < 0:
-                passed.append((rule, excess))
-        return passed
-
-    def _with_floors(self, metrics: dict[str, float]) -> dict[str, float]:
-        """Metrics with those of the evaluation sets that the rules need and `evaluate_others` has skipped."""
-        needed = dict.fromkeys(split for rule in self.rules for split in splits_of(rule))
-        skipped = [split for split in needed if f"eval_{split}_loss" not in metrics]
-        if self.unlearner.evaluate_others is None or not skipped:
-            return metrics
-        return {**metrics, **self.unlearner.measure(skipped)}
 
     def _stop(self, control: TrainerControl, reason: str, met: bool = False) -> None:
         self.run.stop_reason = reason

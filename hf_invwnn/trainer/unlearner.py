@@ -29,12 +29,13 @@ from .callback import UnlearningCallback
 from .checks import check_datasets, check_distribution, check_output_dir, check_rules, evaluation_sets
 from .folder_lock import locked_folder
 from .guard import copy_of_everything, good_weights_on_exit
+from .heads import NEXT_TOKEN, head_of
 from .identity import fixed_arguments, free_arguments, identity_of, start_hash
 from .last_good import LastGoodWeights
 from .loss_scale import divides_by_items
 from .record import record_of
 from .state import NOT_REACHED, UNCHANGED, RunState
-from .stopping import StoppingRule, rules_from
+from .stopping import StoppingRule, rules_from, splits_of
 from .uploading import check_push, push_run
 
 
@@ -66,7 +67,7 @@ class Unlearner(Trainer):
         evaluators (`Sequence[Callable]`, *optional*): Called with the model after every round; each returns a
             `dict[str, float]` of further metrics. One that raises [`NonFiniteWeightsError`] undoes the round.
         evaluate_others (`Callable`, *optional*): Called with the metrics of the forget set; if it returns `False`, the
-            other evaluation sets are skipped in this round.
+            other evaluation sets are skipped in this round, except those that a stopping rule needs.
         train_dataset (`Dataset`, *optional*): Dataset for the optimizer steps, if it differs from `forget_dataset`.
         trainer_kwargs: Other arguments of [`~transformers.Trainer`]: `data_collator`, `processing_class`,
             `compute_loss_func`, `compute_metrics` (must return `"accuracy"` if UA is needed), `callbacks`, ...
@@ -135,6 +136,10 @@ class Unlearner(Trainer):
             self.label_names = list(label_names)
         self.makes_optimizer = self.optimizer is None
         self.model_accepts_loss_kwargs = divides_by_items(self, forget_dataset)
+        if head_of(model) == NEXT_TOKEN:
+            # The Trainer knows this of classes called `...ForCausalLM` only; the loss of a GPT2LMHeadModel would be
+            # divided by one label too many in each row.
+            self._loss_shifts_labels = True
         self.tracked = TrackedParameters(parameters, {} if args.freeze_normalization else dict(model.named_buffers()))
         self.last_good = LastGoodWeights(self.tracked)
         self.run_state = RunState()
@@ -230,14 +235,17 @@ class Unlearner(Trainer):
         return metrics
 
     def measure_round(self) -> dict[str, float]:
-        """Evaluates the model after a round; see `evaluate_others`."""
+        """Evaluates the model after a round: on all evaluation sets, unless `evaluate_others` skips some."""
         if self.evaluate_others is None:
             return self.measure()
         metrics = self.measure(("forget",))
+        assert isinstance(self.eval_dataset, dict)
+        others = [name for name in self.eval_dataset if name != "forget"]
         if self.evaluate_others(metrics):
-            assert isinstance(self.eval_dataset, dict)
-            metrics |= self.measure([name for name in self.eval_dataset if name != "forget"])
-        return metrics
+            return {**metrics, **self.measure(others)}
+        needed = {split for rule in self.unlearning.rules for split in splits_of(rule)}
+        needed_others = [name for name in others if name in needed]
+        return {**metrics, **self.measure(needed_others)} if needed_others else metrics
 
     def log_point(self, point: dict[str, float]) -> None:
         """Logs a point of the history."""

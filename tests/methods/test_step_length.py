@@ -9,7 +9,7 @@ import pytest
 import torch
 from helpers import Examples, build_model
 from torch import nn
-from transformers import GPT2Config, GPT2LMHeadModel, Trainer, TrainerCallback, TrainingArguments
+from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainerCallback, TrainingArguments
 
 from hf_invwnn import UnlearningArguments
 from hf_invwnn.methods import find_method, make_unlearner
@@ -76,11 +76,11 @@ def test_four_batches_of_four_are_one_of_sixteen(
         data = digits.part(0, 16).relabelled(torch.zeros(16, dtype=torch.long))
     else:
         data = digits.part(0, 16)
+    config = {"hidden_dropout_prob": 0.0} if architecture == "vit" else {}
     moved = [
-        step(name, build_model(architecture, hidden_dropout_prob=0.0) if architecture == "vit" else build_model("resnet"),
-             data, tmp_path, batch, 16 // batch, compute_loss_func=loss)
+        step(name, build_model(architecture, **config), data, tmp_path, batch, 16 // batch, compute_loss_func=loss)
         for batch in (4, 16)
-    ]  # fmt: skip
+    ]
     # Random labels are drawn anew for each batch: only the order of the size of a step can be compared.
     if name == "random_label":
         assert 0.5 < float(moved[0].norm() / moved[1].norm()) < 2
@@ -91,20 +91,20 @@ def test_four_batches_of_four_are_one_of_sixteen(
 
 
 def test_tokens_weigh_the_same_in_short_and_in_long_batches(tmp_path: Path) -> None:
-    """With labels of -100, batches have different numbers of tokens; every token weighs the same, as in the Trainer."""
+    """With labels of -100, batches differ in their numbers of tokens; every token weighs the same."""
     ids = torch.arange(3, 3 + 16 * 10).view(16, 10) % 27 + 3
     labels = torch.where(torch.arange(10) < torch.arange(2, 10).repeat_interleave(2).view(16, 1), ids, -100)
     data = Examples(input_ids=ids, attention_mask=torch.ones_like(ids), labels=labels)
 
-    def gpt2() -> nn.Module:
+    def llama() -> nn.Module:
         torch.manual_seed(0)
-        shape = {"n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 16, "bos_token_id": 1, "eos_token_id": 2}
-        return GPT2LMHeadModel(GPT2Config(vocab_size=40, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, **shape))
+        shape = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2}
+        return LlamaForCausalLM(LlamaConfig(vocab_size=40, max_position_embeddings=16, **shape))
 
-    whole = step("Trainer", gpt2(), data, tmp_path, 16, 1)
+    whole = step("Trainer", llama(), data, tmp_path, 16, 1)
     for name, sign in (("Trainer", 1), ("task_vector", 1), ("fine_tuning", 1), ("neg_grad", -1)):
-        torch.testing.assert_close(sign * step(name, gpt2(), data, tmp_path, 4, 4), whole, rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(sign * step(name, llama(), data, tmp_path, 4, 4), whole, rtol=1e-4, atol=1e-7)
     # alpha of the retained tokens against the others: the same data on both sides leaves 2 alpha - 1 of a step.
-    both = step("neg_grad_plus", gpt2(), data, tmp_path, 4, 4, alpha=0.95)
-    pairs = step("neg_grad_plus", gpt2(), data, tmp_path, 16, 1, alpha=0.95)
+    both = step("neg_grad_plus", llama(), data, tmp_path, 4, 4, alpha=0.95)
+    pairs = step("neg_grad_plus", llama(), data, tmp_path, 16, 1, alpha=0.95)
     torch.testing.assert_close(both, pairs, rtol=1e-3, atol=1e-6)

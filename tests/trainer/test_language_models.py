@@ -85,6 +85,17 @@ def test_padding_does_not_count(make_unlearner: Make) -> None:
     assert 0 < measured < 1
 
 
+def test_the_loss_is_the_mean_over_the_tokens_that_are_predicted(make_unlearner: Make) -> None:
+    """Also in evaluations, whose exponential is reported as the perplexity."""
+    forget = sentences(1)
+    forget.columns["labels"][:, 6:] = -100
+    model = gpt2()
+    with torch.no_grad():
+        logits = model(input_ids=forget.columns["input_ids"]).logits[:, :-1].flatten(0, 1)
+    mean = nn.functional.cross_entropy(logits, forget.columns["labels"][:, 1:].flatten()).item()
+    assert make_unlearner(model, forget).measure()["eval_forget_loss"] == pytest.approx(mean, rel=1e-5)
+
+
 def test_a_decoder_whose_loss_is_not_shifted_is_not_shifted() -> None:
     """The accuracy of a position belongs to the label that the loss of the model compares it with."""
     torch.manual_seed(0)
@@ -130,7 +141,7 @@ def test_without_classes_there_is_no_accuracy_and_no_target(
         BertConfig(vocab_size=30, max_position_embeddings=16, **SMALL, **config)
     ).eval()
     forget = sentences(1).relabelled(labels)
-    with pytest.raises(ValueError, match="`target_ua` needs an accuracy on the forget set, got 50.0, but the labels"):
+    with pytest.raises(ValueError, match=r"`target_ua` needs an accuracy on the forget set, got 50\.0, but the labels"):
         make_unlearner(model, forget, target_ua=50.0)
     unlearner = make_unlearner(model, forget, eval_dataset=sentences(2).relabelled(labels), learning_rate=3e-3)
     unlearner.train()
