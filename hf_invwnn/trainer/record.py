@@ -43,7 +43,7 @@ def record_of(unlearner: Unlearner, folder: str, facts: Mapping[str, Any]) -> di
     last = run.history[-1] if run.history else {}
     return make_record(
         method=unlearner.title or type(unlearner).__name__,
-        arguments=unlearner.args.to_dict(),
+        arguments={**unlearner.args.to_dict(), **(unlearner.used_settings or {})},
         forget={
             "count": summary.get("counts", counts).get("forget"),
             **{key: summary.get(key) for key in ("sha256", "scenario", "seed")},

@@ -151,7 +151,8 @@ class Unlearner(Trainer):
         # A copy of the start, if a run may have to begin again after an out-of-memory error.
         self.start: Snapshot | None = None
         self._facts: dict[str, Any] = {}
-        self._settings: dict[str, Any] | None = None
+        # The arguments of the last call of `train()` as they were used.
+        self.used_settings: dict[str, Any] | None = None
         self.run_id = ""
         # Hash of what the run does not change, before a checkpoint was loaded.
         self.frozen_hash: str | None = None
@@ -356,12 +357,12 @@ class Unlearner(Trainer):
             **free_arguments(self),
             "per_device_train_batch_size": (state.train_batch_size or 0) // max(1, self.args.n_gpu),
         }
-        before = self._settings or {
+        before = self.used_settings or {
             **settings,
             "per_device_train_batch_size": self.args.per_device_train_batch_size,
         }
         self.run_state.note_changes(self.run_state.steps_before, before, settings)
-        self._settings = settings
+        self.used_settings = settings
 
     def load_run(self, folder: str) -> None:
         """Continues a run from a checkpoint; called by the callback when a run is resumed."""

@@ -141,7 +141,9 @@ def test_without_classes_there_is_no_accuracy_and_no_target(
         BertConfig(vocab_size=30, max_position_embeddings=16, **SMALL, **config)
     ).eval()
     forget = sentences(1).relabelled(labels)
-    with pytest.raises(ValueError, match=r"`target_ua` needs an accuracy on the forget set, got 50\.0, but the labels"):
+    with pytest.raises(
+        ValueError, match=r"`target_ua` needs an accuracy on the forget set, got 50\.0, but the labels"
+    ):
         make_unlearner(model, forget, target_ua=50.0)
     unlearner = make_unlearner(model, forget, eval_dataset=sentences(2).relabelled(labels), learning_rate=3e-3)
     unlearner.train()

@@ -168,7 +168,9 @@ def well_informed() -> dict[str, torch.Tensor]:
     """A language model that knows twelve facts by heart, and nothing else."""
     torch.manual_seed(0)
     model = language_model()
-    known = Examples(**{name: torch.cat([facts(1).columns[name], facts(2).columns[name]]) for name in facts(1).columns})
+    known = Examples(
+        **{name: torch.cat([facts(1).columns[name], facts(2).columns[name]]) for name in facts(1).columns}
+    )
     optimizer = torch.optim.Adam(model.parameters(), lr=5e-3)
     for _ in range(150):
         optimizer.zero_grad()
@@ -203,7 +205,13 @@ def test_no_rule_reports_success_on_a_ruined_model(
     held_out.columns["labels"] = torch.where(torch.arange(10) % 4 == 3, strange, held_out.columns["labels"])
     before = loss_of(model, held_out)
     unlearner = make_unlearner(
-        model, forget, eval_dataset=held_out, learning_rate=1e-2, residual_scale=min(scale, 10.0), num_rewinds=6, **rule
+        model,
+        forget,
+        eval_dataset=held_out,
+        learning_rate=1e-2,
+        residual_scale=min(scale, 10.0),
+        num_rewinds=6,
+        **rule,
     )
     unlearner.train()
     after = loss_of(model, held_out)
