@@ -15,6 +15,7 @@ from transformers.utils import logging
 from ..errors import NonFiniteLossError, NonFiniteWeightsError
 from ..metrics.unlearning_accuracy import ua
 from ..trajectory.snapshot import Snapshot
+from .identity import note_settings
 from .state import NOT_REACHED, UNCHANGED, RunState, outcome_of
 from .stopping import Crossing, StoppingRule, begin_rules, find_crossing, floors_of, goals_of
 
@@ -98,7 +99,7 @@ class UnlearningCallback(TrainerCallback):
         metrics = unlearner.measure_round()
         if not run.history:
             self._append_to_history(state, metrics)
-        unlearner.note_settings(state)
+        note_settings(unlearner, state)
         begin_rules(self.rules, {**metrics, **run.history[0]})
         if not goals_of(self.rules):
             logger.warning(

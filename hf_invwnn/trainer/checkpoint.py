@@ -34,7 +34,7 @@ from .checkpoint_files import (
     step_of,
     write_manifest,
 )
-from .identity import difference, free_arguments
+from .identity import difference, free_arguments, hash_of_frozen
 from .state import RunState
 
 
@@ -203,7 +203,7 @@ def load_run(unlearner: Unlearner, folder: str | os.PathLike) -> None:
     saved = {**state["schedule"], layout: state["layout"]}
     if different := difference(saved, {**schedule(unlearner), layout: shards.layout}):
         raise CheckpointMismatchError(different)
-    if unlearner.hash_of_frozen() != unlearner.frozen_hash:
+    if hash_of_frozen(unlearner) != unlearner.frozen_hash:
         raise CheckpointMismatchError("its weights that the run does not change are not those of the model")
     tensors = load_tensors(folder, shards.rank, shards.world)
     method_tensors, current_weights, good_weights = (

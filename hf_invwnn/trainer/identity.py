@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.distributed.tensor import DTensor
+from transformers import TrainerState
 
 from .fingerprint import dataset_hash, sample_hash, tensors_hash
 
@@ -120,6 +121,25 @@ def start_hash(model: torch.nn.Module, without: Iterable[str] = ()) -> str:
     )
 
 
+def hash_of_frozen(unlearner: Unlearner) -> str:
+    """SHA-256 of all tensors of a model that the run does not change, such as a base model under an adapter."""
+    tracked = unlearner.tracked
+    model = unlearner.accelerator.unwrap_model(unlearner.model)
+    return start_hash(model, without=[*tracked.parameters, *tracked.buffers])
+
+
+def note_settings(unlearner: Unlearner, state: TrainerState) -> None:
+    """Records the settings of this call of `train()` that differ from those of the call before it."""
+    settings = {
+        **fixed_arguments(unlearner),
+        **free_arguments(unlearner),
+        "per_device_train_batch_size": (state.train_batch_size or 0) // max(1, unlearner.args.n_gpu),
+    }
+    given = {**settings, "per_device_train_batch_size": unlearner.args.per_device_train_batch_size}
+    unlearner.run_state.note_changes(unlearner.run_state.steps_before, unlearner.used_settings or given, settings)
+    unlearner.used_settings = settings
+
+
 def difference(saved: Mapping[str, Any], current: Mapping[str, Any]) -> str | None:
     """The first difference of two identities, in words; `None` if there is none."""
     for name in [*current, *(name for name in saved if name not in current)]:
@@ -166,7 +186,9 @@ __all__ = [
     "difference",
     "fixed_arguments",
     "free_arguments",
+    "hash_of_frozen",
     "identity_of",
     "method_settings",
+    "note_settings",
     "start_hash",
 ]

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
-from accelerate.utils import broadcast_object_list
 from torch import nn
-from transformers import Trainer, TrainerState
+from transformers import Trainer
 from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import TrainOutput
 from transformers.utils import logging
@@ -22,20 +21,20 @@ from ..trajectory.freezing import frozen_parameters, frozen_statistics
 from ..trajectory.sharding import reshard
 from ..trajectory.snapshot import Snapshot
 from ..trajectory.tracking import TrackedParameters, select_parameters
-from . import checkpoint
-from .accuracy import accuracy_of, measured_by
+from . import checkpoint, measuring
+from .accuracy import accuracy_of
 from .arguments import UnlearningArguments
 from .callback import UnlearningCallback
 from .checks import check_datasets, check_distribution, check_output_dir, check_rules, evaluation_sets
 from .folder_lock import locked_folder
 from .guard import copy_of_everything, good_weights_on_exit
 from .heads import NEXT_TOKEN, head_of
-from .identity import fixed_arguments, free_arguments, identity_of, start_hash
+from .identity import hash_of_frozen, identity_of, start_hash
 from .last_good import LastGoodWeights
 from .loss_scale import divides_by_items
 from .record import record_of
 from .state import NOT_REACHED, UNCHANGED, RunState
-from .stopping import StoppingRule, rules_from, splits_of
+from .stopping import StoppingRule, rules_from
 from .uploading import check_push, push_run
 
 
@@ -221,69 +220,29 @@ class Unlearner(Trainer):
             splits (`Sequence[str]`, *optional*): Names of evaluation sets; all of them by default. The evaluators are
                 called if no name is given: with `None`, and with an empty sequence, which means them alone.
         """
-        assert isinstance(self.eval_dataset, dict)
-        names = self.eval_dataset if splits is None else splits
-        # A data loader draws a seed from the generator of torch; a run must not depend on what is measured.
-        with self._preserved_control(), torch.random.fork_rng(devices=[]), measured_by(self, self.accuracy):
-            metrics = self.evaluate({name: self.eval_dataset[name] for name in names})
-        if self.model is not None:
-            reshard(self.model)
-        if self.evaluators and not splits:
-            model = self.accelerator.unwrap_model(self.model)
-            extra = {name: value for evaluate in self.evaluators for name, value in evaluate(model).items()}
-            # Every rank has to stop at the same step.
-            metrics |= broadcast_object_list([extra])[0] if self.args.world_size > 1 else extra
-        return metrics
+        return measuring.measure(self, splits)
 
     def measure_round(self) -> dict[str, float]:
         """Evaluates the model after a round: on all evaluation sets, unless `evaluate_others` skips some."""
-        if self.evaluate_others is None:
-            return self.measure()
-        metrics = self.measure(("forget",))
-        assert isinstance(self.eval_dataset, dict)
-        others = [name for name in self.eval_dataset if name != "forget"]
-        if self.evaluate_others(metrics):
-            return {**metrics, **self.measure(others)}
-        needed = {split for rule in self.unlearning.rules for split in splits_of(rule)}
-        needed_others = [name for name in others if name in needed]
-        return {**metrics, **self.measure(needed_others)} if needed_others else metrics
+        return measuring.measure_round(self)
 
     def log_point(self, point: dict[str, float]) -> None:
         """Logs a point of the history."""
-        with self._preserved_control():
+        with measuring.preserved_control(self):
             self.log(point)
 
     def get_eval_dataloader(self, eval_dataset: Any = None) -> Any:
         """Loads every example, in batches that the Trainer keeps for this data set alone."""
-        sets = self.eval_dataset if isinstance(self.eval_dataset, dict) else {}
-        # The Trainer keeps loaders with persistent workers by name, and gives all data sets without a name the same.
-        name = next((name for name, dataset in sets.items() if dataset is eval_dataset), eval_dataset)
+        name = measuring.name_of_set(self, eval_dataset)
         if name is not None and not isinstance(name, str):
             return self.get_test_dataloader(name)
-        with self._all_examples():
+        with measuring.all_examples(self.args):
             return super().get_eval_dataloader(name)
 
     def get_test_dataloader(self, test_dataset: Any) -> Any:
         """Loads every example, also with `dataloader_drop_last`."""
-        with self._all_examples():
+        with measuring.all_examples(self.args):
             return super().get_test_dataloader(test_dataset)
-
-    @contextmanager
-    def _all_examples(self) -> Iterator[None]:
-        """Within this context loaders keep the last, incomplete batch, which `dataloader_drop_last` is not about."""
-        drop_last, self.args.dataloader_drop_last = self.args.dataloader_drop_last, False
-        try:
-            yield
-        finally:
-            self.args.dataloader_drop_last = drop_last
-
-    @contextmanager
-    def _preserved_control(self) -> Iterator[None]:
-        """The Trainer counts an evaluation or a log inside as the scheduled one, and would skip that."""
-        flags = {name: getattr(self.control, name) for name in ("should_log", "should_evaluate", "should_save")}
-        yield
-        for name, value in flags.items():
-            setattr(self.control, name, value)
 
     # ---- Training ----
 
@@ -310,7 +269,7 @@ class Unlearner(Trainer):
         reshard(model)
         folder = checkpoint.find_checkpoint(self, resume_from_checkpoint)
         self.cached_fingerprint()  # before a weight changes
-        self.frozen_hash = None if folder is None else self.hash_of_frozen()
+        self.frozen_hash = None if folder is None else hash_of_frozen(self)
         if self.makes_optimizer:
             self.optimizer = None  # that of an earlier call has its learning rate and moments
         self.last_good.folder = self.args.trajectory_path
@@ -344,25 +303,6 @@ class Unlearner(Trainer):
     @property
     def is_single_process(self) -> bool:
         return self.accelerator.num_processes == 1
-
-    def hash_of_frozen(self) -> str:
-        """SHA-256 of all tensors of the model that the run does not change, such as a base model under an adapter."""
-        model = self.accelerator.unwrap_model(self.model)
-        return start_hash(model, without=[*self.tracked.parameters, *self.tracked.buffers])
-
-    def note_settings(self, state: TrainerState) -> None:
-        """Records the settings of this call of `train()` that differ from those of the call before it."""
-        settings = {
-            **fixed_arguments(self),
-            **free_arguments(self),
-            "per_device_train_batch_size": (state.train_batch_size or 0) // max(1, self.args.n_gpu),
-        }
-        before = self.used_settings or {
-            **settings,
-            "per_device_train_batch_size": self.args.per_device_train_batch_size,
-        }
-        self.run_state.note_changes(self.run_state.steps_before, before, settings)
-        self.used_settings = settings
 
     def load_run(self, folder: str) -> None:
         """Continues a run from a checkpoint; called by the callback when a run is resumed."""

@@ -36,7 +36,7 @@ def test_a_run_on_a_model_that_never_knew_the_forget_set_is_unchanged_and_says_s
     """Its forget loss is above the unseen one from the start, so that there is nothing to do."""
     model = build_model("vit")
     before = copied(model)
-    wrong = digits.part(0, 32).relabelled((model(**digits.part(0, 32).columns).logits.argmin(-1)))
+    wrong = digits.part(0, 32).relabelled(model(**digits.part(0, 32).columns).logits.argmin(-1))
     unlearner = make_unlearner(model, wrong, eval_dataset=unseen, stop_at_unseen_loss=True)
     with caplog.at_level(logging.WARNING, logger="hf_invwnn"):
         unlearner.train()
