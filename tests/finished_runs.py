@@ -16,7 +16,7 @@ from hf_invwnn.scenarios import UnlearningSplits
 
 
 MARK = "MARKED-photo-of-alice"
-FORGET = (3, 17, 29, 41, 58, 71)
+FORGET = (3, 17, 29, 41, 58, 62, 71, 77, 84, 90, 103, 118)
 
 
 @pytest.fixture(scope="session")

@@ -62,7 +62,7 @@ def test_an_atomic_file_is_renamed_when_it_is_complete_and_removed_after_an_erro
 
 def test_a_value_that_is_not_json_does_not_touch_the_file(tmp_path: Path) -> None:
     write_json({"UA": 1.0}, tmp_path / "file.json")
-    with pytest.raises(TypeError, match="not JSON serializable"):
+    with pytest.raises(TypeError, match="of type object cannot be written as JSON"):
         write_json({"UA": object()}, tmp_path / "file.json")
     assert read_json_object(tmp_path / "file.json") == {"UA": 1.0}
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from ..hub.cards import UNKNOWN_LICENSE, dump_yaml, make_card, render
+from ..hub.cards import UNKNOWN_LICENSE, dump_yaml, make_card, plain, render
 from ..metrics.catalogue import METRICS, MODELS
 from .tables import markdown_table
 
@@ -17,16 +17,30 @@ _RETRAINED_USED = {
     False: "was not used to choose where to stop.",
     None: "may have been used to choose where to stop; the run did not record it.",
 }
+# The first sentence of a card, by the outcome of the run.
+_OUTCOMES = {
+    "reached": "It was made to forget {count} of its training examples, and reached the target of the run.",
+    "target not reached": "**It fell short of its target.** It was to forget {count} of its training examples, and "
+    "the run ended before the target was reached.",
+    "unchanged": "**It was not changed.** It was to forget {count} of its training examples, and the run ended with "
+    "the weights it began with.",
+    "no target": "It was made to forget {count} of its training examples for a fixed number of rounds; no rule said "
+    "how far.",
+}
 # Prefixes of the arguments on the card: those of the method and the important ones of the optimizer.
 _ON_CARD = (
     *("num_", "snapshot", "warmup_intervals", "residual_scale", "tracked", "freeze", "reset_optimizer", "trajectory"),
-    *("target_ua", "ua_tolerance", "stop_at", "min_utility", "utility", "max_forget", "max_seconds", "seed"),
+    *("target_ua", "ua_tolerance", "stop_at", "max_unseen", "min_utility", "utility", "max_forget", "max_seconds"),
     *("learning_rate", "lr_sched", "optim", "per_device_train", "gradient_acc", "max_grad"),
 )
 
 
 def unlearned_card(
-    record: Mapping[str, Any], repo_id: str, pipeline_class: str | None = None, task: str | None = None
+    record: Mapping[str, Any],
+    repo_id: str,
+    pipeline_class: str | None = None,
+    task: str | None = None,
+    library: str | None = None,
 ) -> ModelCard:
     """
     The card of an unlearned model, or of a pipeline.
@@ -36,12 +50,13 @@ def unlearned_card(
         repo_id (`str`): The repository.
         pipeline_class (`str`, *optional*): Class of the pipeline, for a pipeline.
         task (`str`, *optional*): Task of the model, such as `"image-classification"`.
+        library (`str`, *optional*): `"transformers"` or `"peft"`; `"diffusers"` for a pipeline.
     """
     model = record["model"]
     data = ModelCardData(
         model_name=repo_id.split("/")[-1],
         license=model["license"] or UNKNOWN_LICENSE,
-        library_name="diffusers" if pipeline_class else "transformers",
+        library_name=library or ("diffusers" if pipeline_class else "transformers"),
         tags=["machine-unlearning", "hf-invwnn"],
         base_model=model["base_model"],
         datasets=model["datasets"],
@@ -56,8 +71,10 @@ def unlearned_card(
         base_model=model["base_model"],
         pipeline_class=pipeline_class,
         forget_count=_number(record["forget"]["count"]),
+        outcome=_OUTCOMES[record["outcome"]].format(count=_number(record["forget"]["count"])),
+        changes=[_change(change) for change in record["changes"]],
         metrics_table=_metrics_table(record["metrics"]),
-        legend=_pipeline_legend() if pipeline_class else _model_legend(),
+        legend=_pipeline_legend() if pipeline_class else _model_legend(record["metrics"]),
         counted=_counted(record["counts"]),
         retrained_used=_RETRAINED_USED[record["stopping"]["retrained_used"]],
         cost=_cost(record["cost"]),
@@ -116,11 +133,18 @@ def _metrics_table(metrics: Mapping[str, Any]) -> str:
     return markdown_table(rows)
 
 
-def _model_legend() -> str:
-    """What the metrics of a classifier mean, in sentences."""
-    metrics = [metric for metric in METRICS.values() if metric.legend and metric.split != "generated"]
+def _model_legend(measured: Mapping[str, Any]) -> str:
+    """What the metrics of a classifier or a language model mean, in sentences."""
+    names = {name for values in measured.values() for name in values or {}}
+    if not names & {"UA", "RA", "TA"}:
+        return " ".join(METRICS[name].legend for name in METRICS if name in names and METRICS[name].legend)
+    metrics = [
+        metric
+        for metric in METRICS.values()
+        if metric.legend and metric.split != "generated" and (metric.name in names or metric.name not in _OF_TEXTS)
+    ]
     without_unit = ", ".join(metric.title for metric in metrics if not metric.unit)
-    *others, last = [metric.title for metric in metrics if metric.goal == "retrained"]
+    *others, last = [metric.title for metric in metrics if metric.goal == "retrained" and metric.name not in _OF_TEXTS]
     return " ".join(
         [
             f"In percent, except the {without_unit}.",
@@ -128,6 +152,10 @@ def _model_legend() -> str:
             f"For {', '.join(others)} and {last} the goal is the value of a model retrained without the forget set.",
         ]
     )
+
+
+# Metrics that a record has only where losses are what is measured.
+_OF_TEXTS = ("forget_loss", "unseen_loss", "forget_perplexity", "unseen_perplexity")
 
 
 def _pipeline_legend() -> str:
@@ -155,7 +183,11 @@ def _predictor(predictor: Mapping[str, Any] | None) -> str | None:
     if not predictor:
         return None
     digest = f", SHA-256 of its weights `{predictor['sha256']}`" if predictor.get("sha256") else ""
-    return f"{predictor['name']}{digest}"
+    return f"{plain(predictor['name'])}{digest}"
+
+
+def _change(change: Mapping[str, Any]) -> str:
+    return f"from step {change['step']}: `{change['argument']}` {change['from']} -> {change['to']}"
 
 
 def _card_arguments(arguments: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,15 +1,17 @@
-"""`_private/` in the folder of a run: artifacts for verification, which are never uploaded."""
+"""`_private/` in the folder of a run: artifacts for verification, never uploaded, and for their owner's eyes only."""
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import secrets
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..files import read_json_object, sha256_of_files, write_json
+from ..files import atomic_write, read_json_object, sha256_of_files, write_json
 
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ SPLITS = "splits"
 PER_EXAMPLE = "per_example.parquet"
 HASHES = "hashes.json"
 SALT = "salt"
+RECORD = "record.json"
 NOTE = "KEEP_PRIVATE.txt"
 _NOTE = """This folder holds the forget set, its indices, models trained on it, and results of each of its examples.
 It is needed to verify the run. `hf-invwnn push` does not upload it; do not publish it in any other way.
@@ -31,6 +34,64 @@ def private_folder(run: str | os.PathLike) -> Path:
     return Path(run) / PRIVATE
 
 
+def make_private_folder(run: str | os.PathLike) -> Path:
+    """
+    The private folder of a run, which only its owner can enter; created with a random salt if it does not exist.
+
+    Raises:
+        ValueError: The private folder is a symbolic link, or a file.
+    """
+    folder = private_folder(run)
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise ValueError(f"`{folder}` must be a folder of the run, not a link or a file; remove it.")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(mode=0o700, exist_ok=True)
+    folder.chmod(0o700)
+    atomic_write(folder / NOTE, _NOTE, mode=0o600)
+    if not (folder / SALT).exists():
+        atomic_write(folder / SALT, secrets.token_hex(32), mode=0o600)
+    return folder
+
+
+def restrict(folder: str | os.PathLike) -> None:
+    """Lets only the owner enter a folder and read what is in it. Symbolic links are not followed."""
+    root = Path(folder)
+    root.chmod(0o700)
+    for path in root.rglob("*"):
+        if not path.is_symlink():
+            path.chmod(0o700 if path.is_dir() else 0o600)
+
+
+def commitment(run: str | os.PathLike, forget: Iterable[int] | str) -> str:
+    """
+    HMAC-SHA-256 of a forget set under the salt of a run. It tells nothing of the forget set without the salt, with
+    which its holder can prove which examples it was.
+
+    Args:
+        run (`str` or `os.PathLike`): The folder of the run; its private folder has the salt.
+        forget (`Iterable[int]` or `str`): The forget indices, hashed sorted and as little-endian 64-bit integers; or,
+            for a forget set without indices, the hash of its content.
+
+    Raises:
+        ValueError: The salt is damaged.
+    """
+    path = private_folder(run) / SALT
+    try:
+        salt = bytes.fromhex(path.read_text(encoding="ascii").strip())
+    except (UnicodeDecodeError, ValueError) as error:
+        raise ValueError(f"`{path}` is damaged: it must hold hexadecimal digits.") from error
+    return open_commitment(salt, forget)
+
+
+def open_commitment(salt: bytes, forget: Iterable[int] | str) -> str:
+    """The commitment to a forget set, see [`commitment`], under a given salt."""
+    if isinstance(forget, str):
+        message = b"content:" + forget.encode()
+    else:
+        message = b"indices:" + b"".join(int(index).to_bytes(8, "little") for index in sorted(forget))
+    return hmac.new(salt, message, hashlib.sha256).hexdigest()
+
+
 def save_private_artifacts(
     run: str | os.PathLike,
     splits: UnlearningSplits | None = None,
@@ -38,8 +99,7 @@ def save_private_artifacts(
     per_example: Mapping[str, Any] | None = None,
 ) -> None:
     """
-    Saves splits, models and per-example results into the private folder of a run, replacing earlier ones, with the
-    SHA-256 of every file.
+    Saves splits, models and per-example results into the private folder of a run, replacing earlier ones.
 
     Args:
         run (`str` or `os.PathLike`): The folder of the run.
@@ -47,12 +107,11 @@ def save_private_artifacts(
         models (`dict[str, Sequence]`, *optional*): For `"original"` and `"retrained"`, the model and its image
             processor; each has a `save_pretrained`.
         per_example (`dict[str, list]`, *optional*): Columns with one entry for each example of the forget set.
+
+    Raises:
+        ValueError: The private folder is a symbolic link, or a file.
     """
-    folder = private_folder(run)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / NOTE).write_text(_NOTE)
-    if not (folder / SALT).exists():
-        (folder / SALT).write_text(secrets.token_hex(32))
+    folder = make_private_folder(run)
     if splits is not None:
         shutil.rmtree(folder / SPLITS, ignore_errors=True)
         splits.save_to_disk(folder / SPLITS)
@@ -64,10 +123,19 @@ def save_private_artifacts(
         from datasets import Dataset
 
         Dataset.from_dict(dict(per_example)).to_parquet(folder / PER_EXAMPLE)
+    save_hashes(run)
+
+
+def save_hashes(run: str | os.PathLike) -> None:
+    """Writes the SHA-256 of every private file, and restricts them to their owner."""
+    folder = private_folder(run)
     names = sorted(
-        path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file() and path.name != HASHES
+        path.relative_to(folder).as_posix()
+        for path in folder.rglob("*")
+        if path.is_file() and not path.is_symlink() and path.name != HASHES
     )
     write_json(sha256_of_files(folder, names), folder / HASHES)
+    restrict(folder)
 
 
 def example_results(rows: Sequence[int], models: Mapping[str, tuple[Any, Any]]) -> dict[str, list[int] | list[float]]:
@@ -102,7 +170,7 @@ def private_hashes(run: str | os.PathLike) -> dict[str, str]:
         ValueError: `hashes.json` is damaged.
     """
     path = private_folder(run) / HASHES
-    if not path.is_file():
+    if not path.is_file() or path.is_symlink():
         return {}
     return read_json_object(path)
 
@@ -110,10 +178,16 @@ def private_hashes(run: str | os.PathLike) -> dict[str, str]:
 __all__ = [
     "PER_EXAMPLE",
     "PRIVATE",
+    "RECORD",
     "SALT",
     "SPLITS",
+    "commitment",
     "example_results",
+    "make_private_folder",
+    "open_commitment",
     "private_folder",
     "private_hashes",
+    "restrict",
+    "save_hashes",
     "save_private_artifacts",
 ]

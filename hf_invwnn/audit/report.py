@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import os
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
@@ -14,8 +12,9 @@ from ..files import atomic_write, write_json
 from ..metrics.catalogue import METRICS, MODELS, metrics_in
 from ..metrics.intervals import share_interval
 from .charts import accuracy_curve, loss_curve
-from .private import PER_EXAMPLE, SALT, private_folder
-from .record import read_record
+from .examples import BAND_NAMES, LEAST_SHARED, ROWS_SHOWN, hidden_id, shown_examples
+from .public import LEAST_EXAMPLES
+from .record import publishable, read_record, read_whole_record
 
 
 LIMITS = (
@@ -28,8 +27,15 @@ LIMITS = (
 )
 SIZE_LIMIT = 2_000_000
 TABLE_METRICS = metrics_in("report")
-# The page shows at most this many examples; the JSON has all of them.
-ROWS_SHOWN = 1000
+# The first key of the JSON, and a tag of the page, by which a report is told from another file.
+KIND = "hf-invwnn report"
+_OUTCOMES = {
+    "reached": "The run reached its target.",
+    "target not reached": "The run fell short of its target: it ended before the examples were forgotten as far as "
+    "was asked.",
+    "unchanged": "The run did not change the model: nothing was forgotten.",
+    "no target": "The run had a fixed number of rounds; no rule said how far the examples were to be forgotten.",
+}
 _COUNTED = ("forget", "retain", "test", "unseen")
 
 
@@ -40,19 +46,22 @@ def write_report(run: str | os.PathLike, html: str | os.PathLike, show_ids: bool
     Args:
         run (`str` or `os.PathLike`): The folder of the run.
         html (`str` or `os.PathLike`): The page; the JSON has the same name with the suffix `.json`.
-        show_ids (`bool`, defaults to `False`): Show row numbers of the forget set instead of keyed hashes, which only
-            the holder of the private folder can trace back.
+        show_ids (`bool`, defaults to `False`): Show rows, labels, predictions and confidences of the forget set, for
+            the holder; by default examples have keyed hashes and bands, see [`shown_examples`].
 
     Returns:
-        `dict`: The content of the JSON file.
+        `dict`: The content of the JSON file. Both files have at most `ROWS_SHOWN` examples; all are in the private
+        folder of the run.
 
     Raises:
-        FileNotFoundError, ValueError: The record is missing, damaged or has another version; or `html` ends in
-            `.json`.
+        FileNotFoundError, ValueError: The record is missing, damaged or has another version; or `html` is a folder,
+            ends in `.json`, or would replace a file that is not a report.
     """
     page = Path(html)
     if page.suffix == ".json":
         raise ValueError(f"`html` must not end in .json, got `{page}`; the JSON is written beside the page.")
+    for path in (page, page.with_suffix(".json")):
+        _refuse_other_file(path)
     report = gather_report(run, show_ids)
     page.parent.mkdir(parents=True, exist_ok=True)
     text = render_report(report)
@@ -64,27 +73,43 @@ def write_report(run: str | os.PathLike, html: str | os.PathLike, show_ids: bool
 
 
 def gather_report(run: str | os.PathLike, show_ids: bool = False) -> dict[str, Any]:
-    """The content of a report, from the record of a run and its private folder, if there is one."""
-    record = read_record(run)
+    """
+    The content of a report: without `show_ids` from the public part of the record of a run, otherwise from the whole
+    record and the private folder, if there is one.
+    """
+    record = read_whole_record(run) if show_ids else publishable(read_record(run))
     return {
+        "kind": KIND,
+        "outcome": record["outcome"],
         "format_version": record["format_version"],
+        "private": show_ids,
         "method": record["method"],
-        # With the seed, anyone who has the data could draw the same examples.
-        "forget": record["forget"] if show_ids else {**record["forget"], "seed": None},
+        "forget": record["forget"],
         "counts": record["counts"],
         "stopping": record["stopping"],
+        "changes": record["changes"],
         "cost": record["cost"],
         "predictor": record["predictor"],
         "table": _table(record),
         "membership": _membership(record),
         "history": record["history"],
-        "examples": _examples(Path(run), record, show_ids),
-        "ids": "rows" if show_ids else "keyed hashes",
+        "examples": shown_examples(run, record, show_ids),
         "arguments": record["arguments"],
         "versions": record["versions"],
         "files": record["files"],
         "limits": list(LIMITS),
     }
+
+
+def _refuse_other_file(path: Path) -> None:
+    """
+    Raises:
+        ValueError: The path is a folder, or a file that is not a report.
+    """
+    if path.is_dir():
+        raise ValueError(f"`html`: `{path}` is a folder; name a file.")
+    if path.exists() and KIND not in path.read_bytes()[:1000].decode(errors="replace"):
+        raise ValueError(f"`html`: `{path}` exists and is not a report; name another file, or remove it.")
 
 
 def render_report(report: Mapping[str, Any]) -> str:
@@ -116,6 +141,9 @@ def render_report(report: Mapping[str, Any]) -> str:
         ),
         pictures=pictures,
         rows_shown=ROWS_SHOWN,
+        band_names=BAND_NAMES,
+        least_shared=LEAST_SHARED,
+        least_examples=LEAST_EXAMPLES,
         summary=_summary(report),
     )
 
@@ -167,43 +195,17 @@ def _membership(record: Mapping[str, Any]) -> list[dict[str, Any]]:
     return rows
 
 
-def _examples(run: Path, record: Mapping[str, Any], show_ids: bool) -> list[dict[str, Any]]:
-    path = private_folder(run) / PER_EXAMPLE
-    if not path.is_file():
-        return []
-    from pyarrow.parquet import read_table
-
-    rows = read_table(path).to_pylist()
-    if len(rows) != record["forget"]["count"]:
-        raise ValueError(f"`{path}` holds {len(rows)} examples, but the record counts {record['forget']['count']}.")
-    key = (private_folder(run) / SALT).read_bytes()
-    names = [name for name in MODELS if f"{name}_confidence" in rows[0]]
-    examples = [
-        {
-            "id": str(row["row"]) if show_ids else hidden_id(row["row"], key),
-            "label": row["label"],
-            **{name: {what: row[f"{name}_{what}"] for what in ("prediction", "confidence", "loss")} for name in names},
-        }
-        for row in rows
-    ]
-    # In the order of the rows, the position of a hash would reveal its row.
-    return examples if show_ids else sorted(examples, key=lambda example: example["id"])
-
-
-def hidden_id(row: int, key: bytes) -> str:
-    """Identifier of an example that reveals its row only to holders of the key (HMAC-SHA-256)."""
-    return hmac.new(key, str(row).encode(), hashlib.sha256).hexdigest()[:12]
-
-
 def _summary(report: Mapping[str, Any]) -> list[str]:
     values = {row["model"]: row["metrics"] for row in report["table"]}
     count = report["forget"]["count"]
-    sentences = [
-        f"{count if count is not None else 'An unrecorded number of'} training examples were to be forgotten."
-    ]
+    number = count if count is not None else "An unrecorded number of"
+    sentences = [_OUTCOMES[report["outcome"]], f"{number} training examples were to be forgotten."]
     if "UA" in values.get("unlearned", {}):
         accuracy = {name: 100 - metrics["UA"]["value"] for name, metrics in values.items() if "UA" in metrics}
         sentences.append(_accuracies_on_forget_set(accuracy))
+    if "UA" not in values.get("unlearned", {}) and "forget_loss" in values.get("unlearned", {}):
+        before, after = (values[name]["forget_loss"]["value"] for name in ("original", "unlearned"))
+        sentences.append(f"Its loss on them went from {before:.2f} to {after:.2f}.")
     if "TA" in values.get("original", {}) and "TA" in values.get("unlearned", {}):
         before, after = (values[name]["TA"]["value"] for name in ("original", "unlearned"))
         sentences.append(f"Accuracy on examples it never saw went from {before:.1f} to {after:.1f} %.")

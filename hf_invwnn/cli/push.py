@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +25,13 @@ class PushArguments:
     revision: str | None = field(
         default=None, metadata={"help": "Branch to push to, created if it does not exist; main by default."}
     )
-    publish_indices: bool = field(default=False, metadata={"help": "Also upload the forget indices."})
+    publish_indices: bool = field(
+        default=False, metadata={"help": "Also upload the forget indices, and the salt of the commitment to them."}
+    )
+    allow_unfinished: bool = field(
+        default=False, metadata={"help": "Also push a model that is unchanged or does not reach its target."}
+    )
+    verbose: bool = field(default=False, metadata={"help": "Log every step, and show the cause of an error."})
     license: str | None = field(default=None, metadata={"help": "Licence for the card, such as apache-2.0."})
     base_model: str | None = field(default=None, metadata={"help": "Hub id of the original model, for the card."})
     dataset: list[str] | None = field(default=None, metadata={"help": "Hub ids of the training data, for the card."})
@@ -36,12 +43,15 @@ def main(words: Sequence[str], summary: str) -> None:
         "repo": "user/name; created if it does not exist",
     }
     arguments, folder, repo = parse_command("push", words, [PushArguments], summary, positionals)
+    if arguments.verbose:
+        logging.getLogger().setLevel(logging.INFO)
     commit = push_folder(
         folder,
         repo,
         private=arguments.private or None,
         revision=arguments.revision,
         publish_indices=arguments.publish_indices,
+        allow_unfinished=arguments.allow_unfinished,
         model={"license": arguments.license, "base_model": arguments.base_model, "datasets": arguments.dataset},
     )
     print(f"Pushed: {commit.commit_url}")
@@ -52,6 +62,7 @@ def push_folder(
     repo_id: str,
     *,
     publish_indices: bool = False,
+    allow_unfinished: bool = False,
     model: Mapping[str, Any] | None = None,
     token: str | None = None,
     **kwargs: Any,
@@ -62,7 +73,8 @@ def push_folder(
     Only files of the allow-list are read: never the private folder of a run, a checkpoint or a trajectory.
 
     Args:
-        folder (`str` or `os.PathLike`), publish_indices (`bool`), model (`dict`): As for [`collect_contents`].
+        folder (`str` or `os.PathLike`), publish_indices (`bool`), allow_unfinished (`bool`), model (`dict`): As for
+            [`collect_contents`].
         repo_id (`str`), token (`str`, *optional*), kwargs: As for [`~hf_invwnn.hub.push`].
 
     Raises:
@@ -71,7 +83,9 @@ def push_folder(
     """
     check_repo_id(repo_id)
     token = resolve_token(token)
-    contents = collect_contents(folder, repo_id, publish_indices=publish_indices, model=model)
+    contents = collect_contents(
+        folder, repo_id, publish_indices=publish_indices, allow_unfinished=allow_unfinished, model=model
+    )
     return push(contents, repo_id, token=token, local_card=Path(folder) / CARD_NAME, **kwargs)
 
 
@@ -80,6 +94,7 @@ def collect_contents(
     repo_id: str,
     *,
     publish_indices: bool = False,
+    allow_unfinished: bool = False,
     model: Mapping[str, Any] | None = None,
 ) -> Contents:
     """
@@ -89,6 +104,7 @@ def collect_contents(
         folder (`str` or `os.PathLike`): The folder.
         repo_id (`str`): The repository; for the card.
         publish_indices (`bool`, defaults to `False`): Also upload the forget indices of a run.
+        allow_unfinished (`bool`, defaults to `False`): Also upload a run that did not reach its target.
         model (`dict`, *optional*): `base_model`, `datasets` and `license`, in place of those in the record.
 
     Raises:
@@ -100,7 +116,9 @@ def collect_contents(
         raise FileNotFoundError(f"There is no folder `{root}`.")
     card_fields = {name: value for name, value in (model or {}).items() if value}
     if (root / RECORD_NAME).exists():
-        return run_contents(root, repo_id, publish_indices=publish_indices, model=card_fields)
+        return run_contents(
+            root, repo_id, publish_indices=publish_indices, model=card_fields, allow_unfinished=allow_unfinished
+        )
     if publish_indices:
         raise ValueError(f"`{root}` is not a finished run, so it has no forget indices to publish.")
     config = root / "config.json"

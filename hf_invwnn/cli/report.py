@@ -12,7 +12,9 @@ from .parser import parse_command
 @dataclass
 class ReportArguments:
     html: str = field(metadata={"help": "The page to write; it needs no network and no other file."})
-    show_ids: bool = field(default=False, metadata={"help": "Show row numbers of the training set, not hashes."})
+    show_ids: bool = field(
+        default=False, metadata={"help": "Show rows and full results of the examples; for the holder."}
+    )
 
 
 def main(words: Sequence[str], summary: str) -> None:

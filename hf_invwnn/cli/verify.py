@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from transformers.utils import logging
 
-from ..audit.verify import verify_run
+from ..audit.verify import passed, verify_run
 from .parser import parse_command
 
 
@@ -31,7 +31,9 @@ def main(words: Sequence[str], summary: str) -> int:
             print(f"{finding.what}: {outcome}. Recorded: {finding.recorded}. Recomputed: {finding.recomputed}.")
     counts = {state: sum(finding.matches is state for finding in findings) for state in (True, False, None)}
     print(f"{counts[True]} match, {counts[False]} do not match, {counts[None]} could not be checked.")
-    return EXIT_MISMATCH if counts[False] else 0
+    if not counts[True] and not counts[False]:
+        print("Nothing could be checked, so nothing is verified.")
+    return 0 if passed(findings) else EXIT_MISMATCH
 
 
 __all__ = ["main"]

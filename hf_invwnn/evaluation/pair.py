@@ -33,9 +33,9 @@ def evaluate_pair(
     """
     Evaluates an unlearned model beside a retrained one, and writes `evaluation.json` and `per_example.parquet`.
 
-    The second file is private. It has a row for each example of the forget set: its row number in `train`, losses and
-    confidences under all models, and whether the example is forgotten less (`under`), more (`over`) or as much
-    (`matched`) as by retraining.
+    Both files are private, and only their owner can read them. The second has a row for each example of the forget
+    set: its row number in `train`, losses and confidences under all models, and whether the example is forgotten less
+    (`under`), more (`over`) or as much (`matched`) as by retraining.
 
     Args:
         unlearned (`str`), retrained (`str`): Folders or Hub ids of image classifiers with the same preprocessing. Any
@@ -93,9 +93,10 @@ def evaluate_pair(
         "relearn_level": relearn_level if max_relearning_steps else None,
         "splits": splits.summary(),
     }
-    Path(output_dir).mkdir(parents=True, exist_ok=True)
+    Path(output_dir).mkdir(mode=0o700, parents=True, exist_ok=True)
     Dataset.from_dict(columns).to_parquet(Path(output_dir) / "per_example.parquet")
-    write_json(results, Path(output_dir) / "evaluation.json")
+    (Path(output_dir) / "per_example.parquet").chmod(0o600)
+    write_json(results, Path(output_dir) / "evaluation.json", mode=0o600)
     return results
 
 

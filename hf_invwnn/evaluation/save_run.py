@@ -10,10 +10,11 @@ from torch import nn
 
 from ..audit.charts import plot_curves
 from ..audit.private import example_results, save_private_artifacts
+from ..audit.public import SetNames, is_small, public_history
 from ..audit.tables import results_table
 from ..files import atomic_write, write_json
 from ..image_classification import evaluate_model, load_classifier, predict
-from ..metrics import MODELS, retraining_distance
+from ..metrics import METRICS, MODELS, retraining_distance
 from ..metrics.retraining_distance import NAMES
 from ..scenarios import UnlearningSplits
 from ..trainer.unlearner import Unlearner
@@ -85,12 +86,29 @@ def save_run(
         example_results(splits.forget_indices, outcomes),
     )
     unlearner.save_record(splits=splits, metrics=metrics, **facts)
-    write_json(results, folder / "results.json")
+    write_json(_beside_the_model(results, len(splits.forget)), folder / "results.json")
     atomic_write(folder / "results.md", results_table(results) + "\n")
     plot_curves(unlearner.history, folder / "curves.png", results.get("retrained"), title or splits.scenario)
     if unlearner.args.push_to_hub:  # `save_model` has pushed a record without these metrics
         unlearner.push_to_hub()
     return results
+
+
+def _beside_the_model(results: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """The results without what a record does not publish; the whole record is in the private folder."""
+    history = results["history"]
+    sets = [key.removeprefix("eval_").rpartition("_")[0] for point in history for key in point]
+    models = {
+        name: {key: value for key, value in results[name].items() if not (is_small(count) and _is_of_forget_set(key))}
+        for name in MODELS
+        if name in results
+    }
+    return {**results, **models, "history": public_history(history, SetNames(sets), count)}
+
+
+def _is_of_forget_set(key: str) -> bool:
+    metric = METRICS.get(key.removesuffix("_low").removesuffix("_high"))
+    return metric is not None and metric.split == "forget"
 
 
 __all__ = ["save_run"]

@@ -3,6 +3,7 @@
 from .allowlist import may_be_uploaded, model_files
 from .contents import Contents
 from .errors import (
+    CommitUnknownError,
     HubUnreachableError,
     InvalidTokenError,
     MissingTokenError,
@@ -14,6 +15,7 @@ from .push import account_name, check_repo_id, push, resolve_token
 
 
 __all__ = [
+    "CommitUnknownError",
     "Contents",
     "HubUnreachableError",
     "InvalidTokenError",

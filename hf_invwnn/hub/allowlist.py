@@ -21,8 +21,19 @@ _MODEL = re.compile(
     config\.json | generation_config\.json | model{_SHARD} | model\.safetensors\.index(\.[a-z0-9]+)?\.json
     | adapter_config\.json | adapter_model\.safetensors
     | preprocessor_config\.json | processor_config\.json | image_processor_config\.json
-    | tokenizer\.json | tokenizer_config\.json | tokenizer\.model | special_tokens_map\.json | added_tokens\.json
-    | vocab\.json | vocab\.txt | merges\.txt | spiece\.model | sentencepiece\.bpe\.model | chat_template\.jinja
+    | video_preprocessor_config\.json | audio_tokenizer_config\.json
+    | tokenizer_config\.json | special_tokens_map\.json | added_tokens\.json
+    | chat_template\.(jinja|json)
+    )""",
+    re.VERBOSE,
+)
+# The vocabularies of the tokenizers of transformers.
+VOCABULARY = re.compile(
+    r"""(
+    tokenizer\.json | tokenizer\.model | vocab\.(json|txt) | vocab-(src|tgt)\.json | target_vocab\.json | merges\.txt
+    | (spiece|spm|spm_char|sentencepiece|sentencepiece\.bpe)\.model | (source|target)\.spm | entity_vocab\.json
+    | bpe\.codes | byte_maps\.json | dict\.txt | emoji\.json | normalizer\.json | prophetnet\.tokenizer
+    | word_(pronunciation|shape)\.json
     )""",
     re.VERBOSE,
 )
@@ -35,6 +46,9 @@ _COMPONENT = re.compile(
     re.VERBOSE,
 )
 _COMPONENT_NAME = re.compile(r"[a-z][a-z0-9_]*")
+# PEFT saves an adapter into a folder of its name, unless that is `default`.
+_ADAPTER_NAME = re.compile(r"(?!checkpoint-)[A-Za-z0-9][\w-]*")
+_ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 _DATA = re.compile(r"data/[a-z]+-\d{5}-of-\d{5}\.parquet")
 WEIGHTS = ".safetensors"
 
@@ -50,11 +64,14 @@ def model_files(folder: str | os.PathLike) -> list[str]:
         ValueError: `model_index.json` does not hold a JSON object.
     """
     root = Path(folder)
-    paths = [path.name for path in _files(root) if _MODEL.fullmatch(path.name)]
-    if (root / PIPELINE_INDEX).is_file():
+    paths = [path.name for path in _files(root) if _of_model(path.name)]
+    for folder in _folders(root):
+        if _ADAPTER_NAME.fullmatch(folder.name) and all(_is_own_file(folder / name) for name in _ADAPTER):
+            paths += [f"{folder.name}/{name}" for name in _ADAPTER]
+    if _is_own_file(root / PIPELINE_INDEX):
         paths.append(PIPELINE_INDEX)
         for component in _components(root):
-            names = (path.name for path in _files(root / component))
+            names = (path.name for path in _files(root / component) if not (root / component).is_symlink())
             paths += [f"{component}/{name}" for name in names if _of_component(name)]
     return sorted(paths)
 
@@ -65,12 +82,18 @@ def may_be_uploaded(path: str, components: tuple[str, ...] = ()) -> bool:
         return True
     folder, _, name = path.rpartition("/")
     if not folder:
-        return _MODEL.fullmatch(name) is not None
+        return _of_model(name)
+    if name in _ADAPTER and _ADAPTER_NAME.fullmatch(folder):
+        return True
     return (folder in components and _of_component(name)) or _DATA.fullmatch(path) is not None
 
 
+def _of_model(name: str) -> bool:
+    return _MODEL.fullmatch(name) is not None or VOCABULARY.fullmatch(name) is not None
+
+
 def _of_component(name: str) -> bool:
-    return _MODEL.fullmatch(name) is not None or _COMPONENT.fullmatch(name) is not None
+    return _of_model(name) or _COMPONENT.fullmatch(name) is not None
 
 
 def _components(root: Path) -> list[str]:
@@ -80,8 +103,17 @@ def _components(root: Path) -> list[str]:
 
 
 def _files(folder: Path) -> Iterator[Path]:
-    if folder.is_dir() and not folder.is_symlink():
-        yield from (path for path in sorted(folder.iterdir()) if path.is_file())
+    """The files of a folder that is not reached through a link; links in it are left out."""
+    if folder.is_dir():
+        yield from (path for path in sorted(folder.iterdir()) if _is_own_file(path))
+
+
+def _folders(folder: Path) -> Iterator[Path]:
+    yield from (path for path in sorted(folder.iterdir()) if path.is_dir() and not path.is_symlink())
+
+
+def _is_own_file(path: Path) -> bool:
+    return path.is_file() and not path.is_symlink()
 
 
 __all__ = [
@@ -89,6 +121,7 @@ __all__ = [
     "INDICES_NAME",
     "PIPELINE_INDEX",
     "RECORD_NAME",
+    "VOCABULARY",
     "WEIGHTS",
     "may_be_uploaded",
     "model_files",

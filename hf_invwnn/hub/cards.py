@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import cache
 from importlib.resources import files
 from typing import Any
 
 from huggingface_hub.repocard import RepoCard
+
+from .paths import metadata_without_paths, without_paths
 
 
 BEGIN = "<!-- hf-invwnn:begin -->"
@@ -56,7 +59,9 @@ def merge_card(existing: str | None, card: RepoCard) -> str:
     if not existing or not existing.strip():
         return str(card)
     old, new_data = _parse(existing, type(card)), card.data.to_dict()
-    old_data = old.data.to_dict()
+    # PEFT writes a card with the path of the base model, in its metadata and in its text.
+    old_data = metadata_without_paths(old.data.to_dict())
+    old_text = without_paths(old.text)
     data = {**new_data, **old_data}
     for name in ("model-index", "configs"):
         if name in new_data:
@@ -64,8 +69,22 @@ def merge_card(existing: str | None, card: RepoCard) -> str:
     data["tags"] = list(dict.fromkeys([*(old_data.get("tags") or []), *new_data["tags"]]))
     if old_data.get("license") in (None, UNKNOWN_LICENSE):
         data["license"] = new_data["license"]
-    text = _replace_section(old.text, card.text[card.text.index(BEGIN) : card.text.index(END) + len(END)])
+    text = _replace_section(old_text, card.text[card.text.index(BEGIN) : card.text.index(END) + len(END)])
     return f"---\n{dump_yaml(data)}---\n{text if text.startswith(chr(10)) else chr(10) + text}"
+
+
+def plain(value: Any) -> str:
+    """A value as text of Markdown, in which nothing is markup, HTML, a cell of a table, or a marker of a section."""
+    text = " ".join(str(value).split())
+    return re.sub(r"([\\`*_{}\[\]()#+!|~$])", r"\\\1", text.replace("&", "&amp;").replace("<", "&lt;")).replace(
+        ">", "&gt;"
+    )
+
+
+def code(value: Any) -> str:
+    """A value between backticks, without any of its own."""
+    text = " ".join(str(value).split()).replace("`", "'").replace("|", "/").replace("<!--", "").replace("-->", "")
+    return f"`{text}`"
 
 
 def dump_yaml(values: Mapping[str, Any]) -> str:
@@ -97,7 +116,10 @@ def _parse(text: str, kind: type[RepoCard]) -> RepoCard:
 def _environment() -> Any:
     from jinja2 import Environment, StrictUndefined
 
-    return Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)  # Markdown, not HTML
+    # Markdown, not HTML: values go through the filters.
+    environment = Environment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    environment.filters |= {"plain": plain, "code": code}
+    return environment
 
 
-__all__ = ["UNKNOWN_LICENSE", "dump_yaml", "make_card", "merge_card", "render"]
+__all__ = ["UNKNOWN_LICENSE", "code", "dump_yaml", "make_card", "merge_card", "plain", "render"]

@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
+import logging
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import CommitInfo, CommitOperationAdd, CommitOperationDelete, HfApi, constants, get_token
-from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import HfHubHTTPError, HTTPError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.hf_api import RepoFile
 from huggingface_hub.utils import HFValidationError, validate_repo_id
 
 from .allowlist import CARD_NAME, may_be_uploaded
 from .cards import merge_card
 from .contents import Contents
-from .errors import MissingTokenError, RepositoryError, translate_hub_errors
+from .errors import (
+    CommitUnknownError,
+    MissingTokenError,
+    RepositoryError,
+    cause_of,
+    translate_hub_errors,
+)
+from .retry import Patience, patient_requests
+
+
+logger = logging.getLogger(__name__)
 
 
 REPOSITORY_TYPES = ("model", "dataset", "space")
@@ -27,6 +41,7 @@ def push(
     token: str | None = None,
     commit_message: str | None = None,
     local_card: str | os.PathLike | None = None,
+    patience: Patience | None = None,
 ) -> CommitInfo:
     """
     Uploads contents as one commit: the repository has all of the contents, or is unchanged.
@@ -43,17 +58,20 @@ def push(
         token (`str`, *optional*): A token with write access; by default HF_TOKEN, or that of `hf auth login`.
         commit_message (`str`, *optional*): Message of the commit.
         local_card (`str` or `os.PathLike`, *optional*): A card to merge into if the repository has none.
+        patience ([`~hf_invwnn.hub.retry.Patience`], *optional*): How long to wait for a server that is slow or busy.
 
     Returns:
         [`~huggingface_hub.CommitInfo`], with the `commit_url`.
 
     Raises:
-        PushError: The push failed; the repository is unchanged.
+        PushError: The push failed; the repository is unchanged, unless it is a [`CommitUnknownError`].
     """
     check_repo_id(repo_id)
     token = resolve_token(token)
+    if contents.left_out:
+        logger.warning("Not uploaded: %s.", ", ".join(contents.left_out))
     api = HfApi(token=token, endpoint=constants.ENDPOINT)
-    with translate_hub_errors(repo_id, token):
+    with translate_hub_errors(repo_id, token), patient_requests(patience or Patience()):
         _refuse_other_type(api, repo_id, contents.repo_type)
         if private:
             _refuse_public(api, repo_id, contents.repo_type)
@@ -99,7 +117,7 @@ def account_name(token: str) -> str:
     Raises:
         PushError: The Hub does not accept the token, or does not answer.
     """
-    with translate_hub_errors("your account", token):
+    with translate_hub_errors("your account", token), patient_requests(Patience()):
         return str(HfApi(token=token, endpoint=constants.ENDPOINT).whoami()["name"])
 
 
@@ -149,14 +167,82 @@ def _commit(
         for name, content in [(CARD_NAME, card.encode()), *contents.files.items()]
     ]
     stale = {name for name in existing if may_be_uploaded(name, contents.components)} - {CARD_NAME, *contents.files}
-    return api.create_commit(
-        repo_id,
-        repo_type=contents.repo_type,
-        operations=[*additions, *(CommitOperationDelete(path_in_repo=name) for name in sorted(stale))],
-        commit_message=message or "Upload with hf-invwnn",
-        revision=revision,
-        parent_commit=parent,
+    try:
+        return api.create_commit(
+            repo_id,
+            repo_type=contents.repo_type,
+            operations=[*additions, *(CommitOperationDelete(path_in_repo=name) for name in sorted(stale))],
+            commit_message=message or "Upload with hf-invwnn",
+            revision=revision,
+            parent_commit=parent,
+        )
+    except (HTTPError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if not _may_have_landed(error):
+            raise
+        landed = _look(api, repo_id, revision, contents.repo_type, parent, additions, error)
+        if landed is None:
+            raise
+        logger.warning("The answer to the commit was lost, but the commit has landed.")
+        return landed
+
+
+def _may_have_landed(error: BaseException) -> bool:
+    """Whether an error leaves open if the commit was made: not if another request failed, or the Hub refused it."""
+    if isinstance(error, HfHubHTTPError) and error.response is not None and error.response.status_code < 500:
+        return False
+    try:
+        return "/commit/" in error.request.url.path  # type: ignore[attr-defined]
+    except (AttributeError, RuntimeError):  # httpx raises a RuntimeError where there is no request
+        return True
+
+
+def _look(
+    api: HfApi,
+    repo_id: str,
+    revision: str | None,
+    repo_type: str,
+    parent: str | None,
+    additions: Sequence[CommitOperationAdd],
+    error: BaseException,
+) -> CommitInfo | None:
+    """
+    Looks whether a commit whose answer was lost has landed; `None` if the branch is as it was.
+
+    Raises:
+        CommitUnknownError: The branch cannot be looked at, or has changed to something else.
+    """
+    unknown = (
+        f"The answer to the commit to `{repo_id}` was lost ({cause_of(error, api.token or None)}), and "  # type: ignore[arg-type]
+        "{}. Look at the repository before you push again."
     )
+    try:
+        head = _sha(api, repo_id, repo_type, revision)
+        if head == parent:
+            return None
+        held = _hashes(api, repo_id, repo_type, head)
+    except (HTTPError, OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise CommitUnknownError(unknown.format("it is not known whether it has landed")) from None
+    expected = {addition.path_in_repo: _content_hashes(addition) for addition in additions}
+    if any(held.get(name) not in hashes for name, hashes in expected.items()):
+        raise CommitUnknownError(unknown.format("the branch has changed to something else meanwhile"))
+    url = f"{api.endpoint}/{'' if repo_type == 'model' else f'{repo_type}s/'}{repo_id}/commit/{head}"
+    return CommitInfo(commit_url=url, commit_message="", commit_description="", oid=str(head))
+
+
+def _hashes(api: HfApi, repo_id: str, repo_type: str, revision: str | None) -> dict[str, str]:
+    """Of every file, the SHA-256 of a large one and the SHA-1 of git of another."""
+    entries = api.list_repo_tree(repo_id, repo_type=repo_type, revision=revision, recursive=True)
+    return {
+        entry.path: entry.lfs.sha256 if entry.lfs else entry.blob_id
+        for entry in entries
+        if isinstance(entry, RepoFile)
+    }
+
+
+def _content_hashes(addition: CommitOperationAdd) -> tuple[str, str]:
+    with addition.as_file() as file:
+        content = file.read()
+    return hashlib.sha256(content).hexdigest(), hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
 
 
 def _card_text(api: HfApi, repo_id: str, repo_type: str, revision: str | None) -> str:

@@ -58,12 +58,12 @@ def load_classifier(source: str | os.PathLike, **kwargs: Any) -> tuple[Any, Any]
         ValueError: The weights are damaged.
         OSError: `source` has no classifier in safetensors or no image processor.
     """
-    options = {"dtype": torch.float32, **kwargs}
+    options = {"dtype": torch.float32, "trust_remote_code": False, **kwargs}
     try:
         model = AutoModelForImageClassification.from_pretrained(source, use_safetensors=True, **options)
     except SafetensorError as error:
         raise ValueError(f"the weights in `{source}` are damaged ({error})") from error
-    return model, AutoImageProcessor.from_pretrained(source, backend="pil")
+    return model, AutoImageProcessor.from_pretrained(source, backend="pil", trust_remote_code=False)
 
 
 def number_of_classes(train: Dataset, label_column: str) -> int:

@@ -36,7 +36,7 @@ def write_splits(path: str | os.PathLike[str], datasets: Mapping[str, Dataset], 
         raise FileExistsError(f"`path` {str(target)!r} is not an empty folder; choose another or remove it first.")
     target.parent.mkdir(parents=True, exist_ok=True)
     temporary = target.parent / f".{target.name}.{uuid.uuid4().hex}.tmp"
-    temporary.mkdir()
+    temporary.mkdir(mode=0o700)
     try:
         for name in STORED:
             # A transform is code and cannot be saved.
@@ -44,6 +44,8 @@ def write_splits(path: str | os.PathLike[str], datasets: Mapping[str, Dataset], 
             # By default `datasets` writes no file for an empty dataset and then cannot load it.
             dataset.save_to_disk(temporary / name, num_shards=None if len(dataset) else 1)
         write_json(dict(record), temporary / RECORD_NAME)
+        for file in temporary.rglob("*"):
+            file.chmod(0o700 if file.is_dir() else 0o600)
         if target.exists():
             target.rmdir()  # some systems cannot rename onto an empty folder
         temporary.rename(target)

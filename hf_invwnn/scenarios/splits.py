@@ -128,8 +128,11 @@ class UnlearningSplits:
         return hash_indices(self.forget_indices)
 
     def summary(self) -> dict[str, Any]:
-        """Scenario, seed, number of examples in each split, and hash; no index and no example."""
-        return {"scenario": self.scenario, "seed": self.seed, "counts": self._counts(), "sha256": self.sha256}
+        """
+        Scenario and number of examples in each split. Neither the seed, with which anybody who has the data can draw
+        the same examples, nor the hash of the indices, which can be found by trying small sets.
+        """
+        return {"scenario": self.scenario, "counts": self._counts()}
 
     def _counts(self) -> dict[str, int]:
         return {name: len(getattr(self, name)) for name in ("train", "forget", "retain", "validation", "test")}
@@ -150,6 +153,8 @@ class UnlearningSplits:
         record = {
             "format_version": FORMAT_VERSION,
             **self.summary(),
+            "seed": self.seed,
+            "sha256": self.sha256,
             "label_column": self.label_column,
             "settings": dict(self.settings),
             "forget_indices": list(self.forget_indices),

@@ -96,7 +96,7 @@ def _read(path: Path) -> dict[str, Any]:
         CorruptCheckpointError: The file is missing, or does not hold a JSON object.
     """
     try:
-        return read_json_object(path)
+        return read_json_object(path, foreign=path.name == TRAINER_STATE_NAME)
     except FileNotFoundError as error:
         raise CorruptCheckpointError(f"`{path}` is missing; resume from an earlier checkpoint.") from error
     except ValueError as error:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from ..audit.private import commitment, make_private_folder
 from ..audit.record import make_record
 from ..files import sha256_of_files
 from ..hub.allowlist import model_files
@@ -17,6 +18,7 @@ from .heads import CLASSES, NEXT_TOKEN, TOKENS, head_of
 
 
 if TYPE_CHECKING:
+    from .stopping import StoppingRule
     from .unlearner import Unlearner
 
 
@@ -37,22 +39,23 @@ def record_of(unlearner: Unlearner, folder: str, facts: Mapping[str, Any]) -> di
     sets = unlearner.eval_dataset if isinstance(unlearner.eval_dataset, dict) else {}
     counts = {name: len(dataset) for name, dataset in sets.items() if isinstance(dataset, Sized)}
     # The rules of the package, except a target UA, use no retrained model.
-    without_retrained = unlearner.args.target_ua is None and all(
-        type(rule).__module__.startswith("hf_invwnn.") for rule in rules
-    )
+    without_retrained = unlearner.args.target_ua is None and not any(map(_is_custom, rules))
     last = run.history[-1] if run.history else {}
     return make_record(
+        outcome=str(run.outcome),
         method=unlearner.title or type(unlearner).__name__,
         arguments={**unlearner.args.to_dict(), **(unlearner.used_settings or {})},
+        changes=run.changes,
         forget={
             "count": summary.get("counts", counts).get("forget"),
-            **{key: summary.get(key) for key in ("sha256", "scenario", "seed")},
+            "scenario": summary.get("scenario"),
+            **_commitment(unlearner, folder, splits),
         },
         counts={**counts, **summary.get("counts", {})},
         predictor=describe_predictor(getattr(unlearner, "predictor", None)),
         stopping={
-            "rules": [str(rule) for rule in rules],
-            "reason": run.stop_reason,
+            "rules": [_in_words(rule) for rule in rules],
+            "reason": _reason(str(run.stop_reason), rules),
             "retrained_used": facts.get("retrained_used", False if without_retrained else None),
         },
         metrics=facts.get("metrics") or metrics_of(run.history, head_of(model)),
@@ -65,6 +68,33 @@ def record_of(unlearner: Unlearner, folder: str, facts: Mapping[str, Any]) -> di
         model={key: facts.get(key) for key in ("base_model", "datasets", "license")},
         files=sha256_of_files(folder, model_files(folder)),
     )
+
+
+def _commitment(unlearner: Unlearner, folder: str, splits: Any) -> dict[str, str | None]:
+    """The commitment to the forget indices; without splits, to the content of the forget set."""
+    make_private_folder(folder)
+    if splits is not None:
+        return {"commitment": commitment(folder, splits.forget_indices), "committed_to": "indices"}
+    content = unlearner.cached_fingerprint().get("forget set")
+    if content is None:
+        return {"commitment": None, "committed_to": None}
+    return {"commitment": commitment(folder, str(content)), "committed_to": "content"}
+
+
+def _is_custom(rule: StoppingRule) -> bool:
+    return not type(rule).__module__.startswith("hf_invwnn.")
+
+
+def _in_words(rule: StoppingRule) -> str:
+    """A rule of the package in words; what a rule of the user prints may be anything."""
+    return "a custom rule" if _is_custom(rule) else str(rule)
+
+
+def _reason(reason: str, rules: Sequence[StoppingRule]) -> str:
+    for rule in rules:
+        if _is_custom(rule):
+            reason = reason.replace(str(rule), "a custom rule")
+    return reason
 
 
 def describe_predictor(predictor: Any) -> dict[str, Any] | None:

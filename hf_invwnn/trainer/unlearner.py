@@ -16,6 +16,7 @@ from transformers.trainer import TRAINING_ARGS_NAME
 from transformers.trainer_utils import TrainOutput
 from transformers.utils import logging
 
+from ..audit.private import save_hashes
 from ..audit.record import write_record
 from ..trajectory.freezing import frozen_parameters, frozen_statistics
 from ..trajectory.sharding import reshard
@@ -380,7 +381,8 @@ class Unlearner(Trainer):
         Args:
             output_dir (`str` or `os.PathLike`, *optional*): Folder of the model; `output_dir` of the arguments by
                 default.
-            splits ([`UnlearningSplits`], *optional*): Their counts, seed and hash are recorded, and no index.
+            splits ([`UnlearningSplits`], *optional*): Their counts and a commitment to their forget indices are
+                recorded, and neither an index nor a seed.
             metrics (`dict`, *optional*): For `"original"`, `"unlearned"` and `"retrained"`, the metrics of
                 [`~hf_invwnn.image_classification.evaluate_model`]. By default the first and last point of the run.
             retrained_used (`bool`, *optional*): Whether a retrained model determined where to stop. Known to be
@@ -389,7 +391,7 @@ class Unlearner(Trainer):
                 and licence, for the card.
 
         Returns:
-            `dict`: The record.
+            `dict`: The whole record, which is private; what of it may be published is in `unlearning.json`.
 
         Raises:
             ValueError: The run has not finished.
@@ -408,6 +410,7 @@ class Unlearner(Trainer):
         folder = str(output_dir or self.args.output_dir)
         record = record_of(self, folder, self._facts)
         write_record(record, folder)
+        save_hashes(folder)
         return record
 
     def init_hf_repo(self, token: str | None = None, private: bool | None = None) -> None:

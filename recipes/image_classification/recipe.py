@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hf_invwnn.audit.private import make_private_folder, private_folder
 from hf_invwnn.benchmark import ComparisonSettings, read_settings
 from hf_invwnn.files import read_json_object, write_json
 from hf_invwnn.scenarios import UnlearningSplits
@@ -46,17 +47,17 @@ def check_methods(names: Sequence[str], results: dict[str, Any]) -> None:
 
 
 def write_trained_on(model: str, train_on: str, splits: UnlearningSplits) -> None:
-    """Writes the part and the hash of the splits that a model was trained on beside it; no index and no example."""
-    write_json({"train_on": train_on, **splits.summary()}, Path(model) / TRAINED_ON)
+    """Writes the part and the hash of the splits that a model was trained on into its private folder."""
+    write_json(_trained_on(train_on, splits), make_private_folder(model) / TRAINED_ON, mode=0o600)
 
 
 def check_trained_on(argument: str, model: str, train_on: str, splits: UnlearningSplits) -> None:
     """Ends the recipe if the model was trained on something else; logs a warning if it has no record of that."""
-    path = Path(model) / TRAINED_ON
+    path = private_folder(model) / TRAINED_ON
     if not path.is_file():
         logging.warning("--%s: %s has no %s, so its training data is unknown", argument, model, TRAINED_ON)
         return
-    expected = {"train_on": train_on, **splits.summary()}
+    expected = _trained_on(train_on, splits)
     record = read_json_object(path)
     if differing := sorted(name for name in expected if record.get(name) != expected[name]):
         raise SystemExit(
@@ -64,3 +65,7 @@ def check_trained_on(argument: str, model: str, train_on: str, splits: Unlearnin
             + ", ".join(f"{name} {record.get(name)} for {expected[name]}" for name in differing)
             + "."
         )
+
+
+def _trained_on(train_on: str, splits: UnlearningSplits) -> dict[str, Any]:
+    return {"train_on": train_on, "seed": splits.seed, "sha256": splits.sha256, **splits.summary()}

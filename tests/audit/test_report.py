@@ -15,7 +15,7 @@ import pytest
 from finished_runs import FORGET, MARK
 from scipy.stats import norm
 
-from hf_invwnn.audit.report import hidden_id
+from hf_invwnn.audit.examples import hidden_id
 from hf_invwnn.cli.main import EXIT_BAD_INPUT, main
 from hf_invwnn.metrics import METRICS
 
@@ -103,7 +103,7 @@ def test_the_page_adapts_to_phones_paper_and_dark_mode(written: Path, page: Page
 def test_each_number_is_that_of_the_record_with_its_interval(page: Page, record: dict[str, Any]) -> None:
     """Wilson's interval is computed here from its formula."""
     header = next(row for row in page.cells if row[:1] == ["model"])
-    counts = {"UA": 6, "RA": 114, "TA": 80, "MIA": 6}
+    counts = {"UA": 12, "RA": 108, "TA": 80, "MIA": 12}
     for name in ("original", "unlearned", "retrained"):
         cells = dict(zip(header, next(row for row in page.cells if row[:1] == [name]), strict=True))
         for metric, count in counts.items():
@@ -117,7 +117,8 @@ def test_each_number_is_that_of_the_record_with_its_interval(page: Page, record:
 
 
 def test_the_page_has_request_run_files_settings_and_limits(page: Page, record: dict[str, Any]) -> None:
-    texts = [record["forget"]["sha256"], record["stopping"]["reason"], "6 training examples", "num_rewinds", "torch"]
+    texts = [record["forget"]["commitment"], record["stopping"]["reason"], "12 training examples"]
+    texts += ["num_rewinds", "torch"]
     texts += [
         *record["files"],
         *record["files"].values(),
@@ -136,11 +137,11 @@ def test_the_title_and_the_meaning_of_each_metric_come_from_the_catalogue(page: 
 def test_the_report_does_not_reveal_the_rows_of_the_forget_set(written: Path, finished_run: Path) -> None:
     """Rows appear as keyed hashes in the order of the hashes; file names of examples do not appear."""
     report = json.loads(written.with_suffix(".json").read_text())
-    assert len(report["examples"]) == len(FORGET)
+    assert report["examples"]["count"] == len(FORGET)
     key = (finished_run / "_private" / "salt").read_bytes()
-    expected = sorted(hidden_id(row, key) for row in FORGET)
-    assert [example["id"] for example in report["examples"]] == expected
-    assert hidden_id(FORGET[0], b"another key") not in expected
+    hidden = [example["id"] for example in report["examples"]["rows"]]
+    assert hidden == sorted(hidden) and set(hidden) <= {hidden_id(row, key) for row in FORGET}
+    assert hidden_id(FORGET[0], b"another key") not in {hidden_id(row, key) for row in FORGET}
     for text in (written.read_text(), written.with_suffix(".json").read_text()):
         assert MARK not in text and key.decode() not in text and str(finished_run) not in text
 
@@ -148,7 +149,11 @@ def test_the_report_does_not_reveal_the_rows_of_the_forget_set(written: Path, fi
 def test_show_ids_shows_the_rows(finished_run: Path, tmp_path: Path) -> None:
     assert main(["report", str(finished_run), "--html", str(tmp_path / "own.html"), "--show-ids"]) == 0
     report = json.loads((tmp_path / "own.json").read_text())
-    assert [example["id"] for example in report["examples"]] == [str(row) for row in FORGET]
+    rows = report["examples"]["rows"]
+    assert sorted(int(example["id"]) for example in rows) == list(FORGET)
+    sure = [example["unlearned"]["confidence"] for example in rows]
+    assert sure == sorted(sure, reverse=True), "the worst first"
+    assert "This table is private." in (tmp_path / "own.html").read_text()
 
 
 def test_a_run_without_its_private_folder_has_a_report(finished_run: Path, tmp_path: Path) -> None:
@@ -176,7 +181,10 @@ def test_markup_in_a_record_is_escaped(finished_run: Path, tmp_path: Path) -> No
         (["report", "{old}", "--html", "{empty}/out.html"], "has format_version 0"),
         (["verify", "{empty}"], "is not a finished run"),
         (["verify", "{old}"], "has format_version 0"),
-        (["verify", "{run}", "--tolerance", "-1"], "`tolerance` must be 0 or above"),
+        (["verify", "{run}", "--tolerance", "-1"], "`tolerance` must be a finite number of 0 or above"),
+        (["verify", "{run}", "--tolerance", "inf"], "`tolerance` must be a finite number of 0 or above"),
+        (["verify", "{run}", "--tolerance", "nan"], "`tolerance` must be a finite number of 0 or above"),
+        (["report", "{run}", "--html", "{empty}"], "is a folder; name a file"),
     ],
 )
 def test_bad_input_is_refused_and_nothing_is_written(

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file, save_file
 
-from hf_invwnn.audit.verify import verify_run
+from hf_invwnn.audit.record import make_record, write_record
+from hf_invwnn.audit.verify import Finding, passed, verify_run
 from hf_invwnn.cli.main import main
 from hf_invwnn.cli.verify import EXIT_MISMATCH
 
@@ -47,6 +48,12 @@ def edit(path: Path, change: Callable[[dict], None]) -> None:
     path.write_text(json.dumps(content))
 
 
+def link_to_a_copy(path: Path) -> None:
+    copy = path.parents[2] / f"copy of {path.name}"
+    shutil.move(path, copy)
+    path.symlink_to(copy)
+
+
 CHANGES: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     "other weights": (lambda run: negate_weights(run / "model.safetensors"), {"model.safetensors"}),
     "no weights": (
@@ -67,7 +74,7 @@ CHANGES: dict[str, tuple[Callable[[Path], None], set[str]]] = {
     ),
     "a better result": (
         lambda run: edit(run / "unlearning.json", lambda content: content["metrics"]["unlearned"].update(TA=99.0)),
-        {"TA unlearned"},
+        {"public record"},
     ),
     "another retrained model": (
         lambda run: negate_weights(run / "_private" / "retrained" / "model.safetensors"),
@@ -77,9 +84,33 @@ CHANGES: dict[str, tuple[Callable[[Path], None], set[str]]] = {
         lambda run: edit(run / "_private/splits/splits.json", lambda content: content.update(forget_indices=[1])),
         {"private splits/splits.json", "forget set"},
     ),
+    "a better result in the private record": (
+        lambda run: edit(run / "_private/record.json", lambda record: record["metrics"]["unlearned"].update(TA=99.0)),
+        {"TA unlearned", "private record.json", "public record"},
+    ),
+    "another salt": (
+        lambda run: (run / "_private" / "salt").write_text("00" * 32),
+        {"forget set", "private salt"},
+    ),
+    "a file outside": (
+        lambda run: edit(run / "_private/record.json", lambda content: content["files"].update({"../x": "0" * 64})),
+        {"../x"},
+    ),
+    "a link in place of the weights": (
+        lambda run: link_to_a_copy(run / "model.safetensors"),
+        {"model.safetensors", "UA unlearned"},
+    ),
+    "a link within the splits": (
+        lambda run: link_to_a_copy(run / "_private/splits/splits.json"),
+        {"private splits/splits.json", "forget set"},
+    ),
+    "no files": (
+        lambda run: edit(run / "_private/record.json", lambda content: content.update(files={})),
+        {"files", "model.safetensors"},
+    ),
     "another forget set in the record": (
-        lambda run: edit(run / "unlearning.json", lambda content: content["forget"].update(sha256="0" * 64)),
-        {"forget set"},
+        lambda run: edit(run / "unlearning.json", lambda content: content["forget"].update(commitment="0" * 64)),
+        {"public record"},
     ),
 }
 
@@ -105,3 +136,19 @@ def test_a_missing_private_folder_is_not_a_mismatch(run: Path, capsys: pytest.Ca
     output = capsys.readouterr().out
     assert "forget set: not checked." in output and "UA retrained: not checked." in output
     assert "3 match, 0 do not match, 16 could not be checked." in output
+
+
+def test_a_record_of_which_nothing_can_be_checked_is_not_verified(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert not passed([Finding("forget set", "12 examples", "the splits were not saved", None)])
+    assert not passed([])
+    write_record(
+        make_record(
+            outcome="reached", method="InvWNN", arguments={}, forget={}, counts={}, stopping={}, metrics={}, cost={},
+            files={},
+        ),
+        tmp_path,
+    )  # fmt: skip
+    assert main(["verify", str(tmp_path)]) == EXIT_MISMATCH
+    assert "files: does not match." in capsys.readouterr().out

@@ -65,8 +65,10 @@ def marked_run(finished_run: Path, tmp_path: Path) -> Path:
     record = json.loads((run / "unlearning.json").read_text())
     record["forget_indices"], record["forget"]["indices"] = list(FORGET), list(FORGET)
     record["note"] = SECRET.decode()
-    record["metrics"]["unlearned"]["of"] = record["counts"]["of"] = record["history"][0]["of"] = list(FORGET)
-    record["stopping"]["of"] = record["model"]["of"] = record["cost"]["of"] = SECRET.decode()
+    record["stopping"]["of"] = record["model"]["of"] = SECRET.decode()
+    record["stopping"]["rules"] = [f"a rule about {run.parent}/alice.csv"]
+    record["predictor"] = {"name": SECRET.decode(), "config": {"_name_or_path": str(run)}, "sha256": None}
+    record["versions"]["of"] = record["method"] = f"<{SECRET.decode()}>"
     record["arguments"]["output_dir"] = str(run)
     (run / "unlearning.json").write_text(json.dumps(record))
     return run

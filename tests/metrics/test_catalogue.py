@@ -17,6 +17,9 @@ from hf_invwnn.metrics.retraining_distance import NAMES
 from hf_invwnn.trainer.record import metrics_of
 
 
+LOSSES = ("forget_loss", "unseen_loss", "forget_perplexity", "unseen_perplexity")
+
+
 @pytest.mark.parametrize("name", METRICS)
 def test_every_field_of_a_metric_is_filled(name: str) -> None:
     metric = METRICS[name]
@@ -47,7 +50,7 @@ def test_the_metrics_of_reports_tables_and_verification_are_in_it(used: tuple[st
 def test_tables_have_the_columns_that_the_catalogue_names() -> None:
     main = ("RA", "UA", "TA", "MIA")
     assert metrics_in("results") == RESULT_METRICS == main
-    assert metrics_in("report") == TABLE_METRICS == (*main, "forget_ratio", "kid")
+    assert metrics_in("report") == TABLE_METRICS == (*main, "forget_ratio", "kid", *LOSSES)
     assert metrics_in("comparison") == (*main, "loss_auc", "forget_clean", "attack_success")
     assert set(RECOMPUTED) == {*main, "loss_auc"}
 
@@ -65,12 +68,14 @@ def test_the_metrics_of_an_evaluation_are_in_it() -> None:
 
 
 def test_the_metrics_that_a_run_records_by_itself_are_in_it() -> None:
-    """Except losses, which a record holds under the names of the evaluation."""
+    """Losses and perplexities too, of language models."""
     accuracies = {"eval_test_accuracy": 0.5, "eval_retain_accuracy": 0.9, "eval_forget_loss": 1.0}
     point = {"ua": 75.0, **accuracies, "eval_forget_ratio": 3.0, "eval_kid": 0.02}
     recorded = metrics_of([point, point])
     assert set(recorded) == set(MODELS) and recorded["retrained"] is None
-    assert set(recorded["original"] or {}) - set(METRICS) == {"eval_forget_loss"}
+    assert set(recorded["original"] or {}) == {"UA", "TA", "RA", "forget_ratio", "kid"}
+    texts = metrics_of([{**point, "eval_unseen_loss": 2.0}] * 2, head="next token")
+    assert set(LOSSES) <= set(texts["original"] or {}) <= set(METRICS)
 
 
 def test_the_models_are_named_once() -> None:

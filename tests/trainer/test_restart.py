@@ -1,4 +1,4 @@
-"""After an out-of-memory error the Trainer begins again with smaller batches: from the start, not from where it was."""
+"""After an out-of-memory error the Trainer begins again with smaller batches: from the start of the run."""
 
 from __future__ import annotations
 
