@@ -6,6 +6,7 @@ import hashlib
 import json
 import math
 import os
+import re
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +14,10 @@ from typing import Any
 
 
 _BLOCK = 2**20
+# A settings file has a few thousand characters; aliases of aliases can make a short one endless.
+_LARGEST_YAML = 1_000_000
+_MOST_ALIASES = 20
+_ALIAS = re.compile(r"(?<![\w\"'])\*\w+")
 
 
 @contextmanager
@@ -149,7 +154,12 @@ def read_yaml_mapping(path: str | os.PathLike, argument: str = "config") -> dict
     if not source.is_file():
         raise FileNotFoundError(f"`{argument}`: there is no file {str(source)!r}.")
     try:
-        value = yaml.safe_load(source.read_text(encoding="utf-8"))
+        text = source.read_text(encoding="utf-8")
+        if len(text) > _LARGEST_YAML or _ALIAS.findall(text)[_MOST_ALIASES:]:
+            raise ValueError(
+                f"`{argument}`: {source} has more than {_LARGEST_YAML:,} characters or {_MOST_ALIASES} aliases."
+            )
+        value = yaml.safe_load(text)
     except RecursionError as error:
         raise ValueError(f"`{argument}`: {source} is nested too deep.") from error
     except OSError as error:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from importlib import import_module
 
 from .. import __version__
+from ..errors import InsufficientMemoryError
 
 
 EXIT_BAD_INPUT = 2
@@ -60,14 +61,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         module = import_module(f".{command.replace('-', '_')}", __package__)
         return module.main(words[1:], COMMANDS[command]) or 0
-    except (ValueError, FileNotFoundError, ImportError) as error:
+    except (ValueError, OSError, ImportError, InsufficientMemoryError) as error:
+        if "--verbose" in words:
+            logging.getLogger(__name__).exception("The cause of the error:")
         if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("diffusers"):
             error = ImportError("diffusion models need diffusers: pip install 'hf-invwnn[diffusion]'.")
-        sys.stderr.write(f"hf-invwnn {command}: {error}\n")
+        sys.stderr.write(f"hf-invwnn {command}: {_in_one_line(error)}\n")
         return EXIT_BAD_INPUT
     except KeyboardInterrupt:
         sys.stderr.write(f"hf-invwnn {command}: interrupted\n")
         return EXIT_INTERRUPTED
+
+
+def _in_one_line(error: Exception) -> str:
+    """An error as one line; those of other libraries and of the operating system have several, or none."""
+    text = " ".join(str(error).split())
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        text = f"`{error.filename}`: {error.strerror}"
+    return text or type(error).__name__
 
 
 if __name__ == "__main__":

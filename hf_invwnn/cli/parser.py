@@ -46,7 +46,10 @@ def parse_command(
     parser = CommandParser(list(kinds), prog=f"hf-invwnn {command}", description=summary)
     for name, text in (positionals or {}).items():
         parser.add_argument(name, metavar=name.upper(), help=text)
-    *parsed, unknown = parser.parse_args_into_dataclasses(list(words), return_remaining_strings=True)
+    try:
+        *parsed, unknown = parser.parse_args_into_dataclasses(list(words), return_remaining_strings=True)
+    except ValueError as error:
+        parser.error(" ".join(str(error).split()))
     if unknown:
         parser.error(f"unrecognized arguments: {' '.join(unknown)}")
     values = [getattr(parsed[-1], name) for name in positionals or {}]
@@ -70,7 +73,10 @@ def parse_yaml_and_flags(kinds: Sequence[Any], description: str) -> tuple[Any, .
         for action in parser._actions:
             action.required = action.required and action.dest not in settings
         parser.set_defaults(**settings)
-    return tuple(parser.parse_args_into_dataclasses(words)[: len(kinds)])
+    try:
+        return tuple(parser.parse_args_into_dataclasses(words)[: len(kinds)])
+    except (ValueError, TypeError) as error:
+        parser.error(" ".join(str(error).split()))
 
 
 def _settings(path: Path, parser: ArgumentParser) -> dict[str, Any]:

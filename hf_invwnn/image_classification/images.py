@@ -52,14 +52,15 @@ class ImageTensors(torch.utils.data.Dataset):
             batch_size (`int`, defaults to 1000): Images in a call of the processor.
 
         Raises:
-            ValueError: A column is missing.
+            ValueError: A column is missing, holds something else than images, or a label is not a whole number.
         """
         _check_columns(dataset, image_column, label_column)
+        labels = _labels(dataset, label_column)
         pixels = [np.empty((0, 3, 1, 1), dtype=np.float32)] if len(dataset) == 0 else []
         for batch in dataset.iter(batch_size):
-            images: Sequence[Any] = [image.convert("RGB") for image in batch[image_column]]
+            mode = image_mode(image_processor)
+            images: Sequence[Any] = [eight_bits(image, image_column, mode) for image in batch[image_column]]
             pixels.append(np.asarray(image_processor(images, return_tensors="np")["pixel_values"], dtype=np.float32))
-        labels = _labels(dataset, label_column)
         return cls(torch.from_numpy(np.concatenate(pixels)), labels)
 
     def __len__(self) -> int:
@@ -97,7 +98,8 @@ class ProcessedImages(torch.utils.data.Dataset):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
-        image = self.dataset[int(index)][self.image_column].convert("RGB")
+        raw = self.dataset[int(index)][self.image_column]
+        image = eight_bits(raw, self.image_column, image_mode(self.image_processor))
         pixels = np.asarray(self.image_processor(image, return_tensors="np")["pixel_values"][0], dtype=np.float32)
         return {"pixel_values": torch.from_numpy(pixels), "labels": self.labels[index]}
 
@@ -126,13 +128,56 @@ def process_images(
     return ImageTensors.from_dataset(dataset, image_processor, image_column, label_column)
 
 
+def image_mode(image_processor: Any) -> str:
+    """`"L"` for a processor of one channel, otherwise `"RGB"`."""
+    mean = getattr(image_processor, "image_mean", None)
+    return "L" if isinstance(mean, (list, tuple)) and len(mean) == 1 else "RGB"
+
+
+def eight_bits(image: Any, column: str = "image", mode: str = "RGB") -> Any:
+    """
+    An image with 8 bits per channel. 16-bit and 32-bit grey levels are scaled; `Image.convert` would clip them at 255.
+
+    Args:
+        image (`PIL.Image.Image`): The image. Whole numbers beyond 255 are of 16 bits, numbers with a point lie in
+            0..1 or in 0..255.
+        column (`str`, defaults to `"image"`): Its column, for errors.
+        mode (`str`, defaults to `"RGB"`): `"RGB"` or `"L"`.
+
+    Raises:
+        ValueError: It is not an image, or has values that are negative, not finite, or beyond 16 bits.
+    """
+    from PIL import Image
+
+    if not isinstance(image, Image.Image):
+        raise ValueError(f"`image_column`: {column!r} holds a {type(image).__name__} and not an image.")
+    if image.mode.startswith(("I", "F")):
+        levels = np.asarray(image, dtype=np.float64)
+        low, high = (float(levels.min()), float(levels.max())) if levels.size else (0.0, 0.0)
+        if not (low >= 0 and high <= 65535):
+            raise ValueError(f"`image_column`: {column!r} holds an image with values of {low:g} to {high:g}.")
+        scale = (255.0 if high <= 1 else 1.0) if image.mode == "F" and high <= 255 else 255 / 65535
+        if image.mode == "I" and high <= 255:
+            scale = 1.0
+        image = Image.fromarray((levels * scale).round().astype(np.uint8), mode="L")
+    return image.convert(mode)
+
+
 def _check_columns(dataset: datasets.Dataset, *columns: str) -> None:
     if missing := sorted(set(columns) - set(dataset.column_names)):
         raise ValueError(f"`dataset` has no column {missing}; it has {dataset.column_names}.")
 
 
 def _labels(dataset: datasets.Dataset, label_column: str) -> torch.Tensor:
-    return torch.tensor(dataset.with_format(None)[label_column][:], dtype=torch.long)
+    values = dataset.with_format(None)[label_column][:]
+    for row, value in enumerate(values):
+        if isinstance(value, bool) or not isinstance(value, int):
+            found = "no label" if value is None else f"the label {value!r}"
+            raise ValueError(
+                f"`label_column`: {label_column!r} has {found} in row {row}; class ids must be whole numbers (for "
+                "texts, `dataset.class_encode_column`)."
+            )
+    return torch.tensor(values, dtype=torch.long)
 
 
 __all__ = ["IN_MEMORY", "ImageTensors", "ProcessedImages", "process_images"]

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from ..trainer.checks import check_has_labels, check_retain
+from ..trainer.checks import check_model, check_retain
 from ..trainer.heads import CLASSES, NEXT_TOKEN, TOKEN_CLASSES, TOKENS, head_of, may_have_accuracy
+from ..trainer.labels import check_has_labels
 from ..trainer.unlearner import Unlearner
 
 
@@ -36,6 +37,7 @@ class GradientUnlearner(Unlearner):
     def __init__(
         self, model: nn.Module, args: Any, forget_dataset: Any, *rest: Any, retain_dataset: Any = None, **kwargs: Any
     ) -> None:
+        check_model(model)
         check_retain(self.title, self.needs_retain, retain_dataset)
         if self.needs_labels:
             check_has_labels(self.title, forget_dataset, model)

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
+from ..trainer.dry_run import check_examples
+from ..trainer.labels import check_labels
 from .base import GradientUnlearner
+
+
+class Pair(NamedTuple):
+    """Two examples, each of any kind."""
+
+    retain: Any
+    forget: Any
 
 
 class PairedDataset(torch.utils.data.Dataset):
@@ -25,8 +34,8 @@ class PairedDataset(torch.utils.data.Dataset):
     def __len__(self) -> int:
         return len(self.retain)
 
-    def __getitem__(self, index: int) -> tuple[Any, Any]:
-        return self.retain[index], self.forget[index % len(self.forget)]
+    def __getitem__(self, index: int) -> Pair:
+        return Pair(self.retain[index], self.forget[index % len(self.forget)])
 
 
 class PairedUnlearner(GradientUnlearner):
@@ -43,6 +52,8 @@ class PairedUnlearner(GradientUnlearner):
     ) -> None:
         self.items_in_step: dict[str, Any] = {}
         super().__init__(model, args, forget_dataset, *rest, retain_dataset=retain_dataset, **kwargs)
+        check_labels("retain_dataset", retain_dataset, model)
+        check_examples(self, {"retain_dataset": retain_dataset})
         self.train_dataset = PairedDataset(retain_dataset, forget_dataset)
         # The Trainer removes columns that the model does not take, but not within pairs.
         collate: Any = self._get_collator_with_removed_columns(self.data_collator, description="training")
@@ -74,7 +85,7 @@ class PairedCollator:
         self.single, self.paired = single, paired
 
     def __call__(self, examples: Sequence[Any]) -> Any:
-        if not isinstance(examples[0], tuple):
+        if not isinstance(examples[0], Pair):
             return self.single(examples)
         retain, forget = zip(*examples, strict=True)
         return {"retain": self.paired(list(retain)), "forget": self.paired(list(forget))}

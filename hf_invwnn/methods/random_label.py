@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from ..trainer.checks import IGNORED_LABEL
 from ..trainer.heads import CLASSES, TOKEN_CLASSES
+from ..trainer.labels import IGNORED_LABEL
 from .base import GradientUnlearner
 
 

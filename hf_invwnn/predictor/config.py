@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from numbers import Real
 from typing import Any
 
 from transformers import PreTrainedConfig
@@ -10,6 +12,11 @@ from transformers import PreTrainedConfig
 PARAMETER_KINDS = ("conv", "linear", "bias")
 TRAJECTORY_SCALES = ("none", "weight", "tensor")
 TARGETS = ("past", "counterfactual")
+
+
+# A network of these sizes has 1.1 billion weights; the paper's has 15 snapshots and layers of 128.
+MAX_SNAPSHOTS = 16384
+MAX_WIDTH = 8192
 
 
 class InvWNNConfig(PreTrainedConfig):
@@ -76,23 +83,32 @@ class InvWNNConfig(PreTrainedConfig):
         initializer_scale: float = 0.1,
         **kwargs: Any,
     ) -> None:
-        if num_snapshots < 2:
-            raise ValueError(f"`num_snapshots` must be at least 2, got {num_snapshots}.")
-        if rewind_epochs is not None and rewind_epochs < 1:
-            raise ValueError(f"`rewind_epochs` must be at least 1, or None if unknown, got {rewind_epochs}.")
+        _check_whole("num_snapshots", num_snapshots, 2, MAX_SNAPSHOTS)
+        if rewind_epochs is not None:
+            _check_whole("rewind_epochs", rewind_epochs, 1, MAX_SNAPSHOTS)
         for name, size in (
             ("hidden_size", hidden_size),
             ("activation_size", activation_size),
             ("stream_size", stream_size),
         ):
-            if size < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {size}.")
+            _check_whole(name, size, 1, MAX_WIDTH)
+        for name, value in (
+            ("negative_slope", negative_slope),
+            ("residual_range", residual_range),
+            ("kernel_penalty", kernel_penalty),
+            ("bias_penalty", bias_penalty),
+            ("initializer_scale", initializer_scale),
+        ):
+            if isinstance(value, bool) or not isinstance(value, Real) or not math.isfinite(value):
+                raise ValueError(f"`{name}` must be a finite number, got {value!r}.")
         if trajectory_scale not in TRAJECTORY_SCALES:
             raise ValueError(f"`trajectory_scale` must be one of {TRAJECTORY_SCALES}, got {trajectory_scale!r}.")
         if target not in TARGETS:
             raise ValueError(f"`target` must be one of {TARGETS}, got {target!r}.")
         if not residual_range > 0:
             raise ValueError(f"`residual_range` must be positive, got {residual_range}.")
+        if training_jitter is not None and not isinstance(training_jitter, dict):
+            raise ValueError(f"`training_jitter` must map {PARAMETER_KINDS} to 0 or above, got {training_jitter!r}.")
         jitter = training_jitter or {}
         if jitter.keys() - set(PARAMETER_KINDS) or any(not value >= 0 for value in jitter.values()):
             raise ValueError(f"`training_jitter` must map {PARAMETER_KINDS} to 0 or above, got {training_jitter}.")
@@ -111,6 +127,16 @@ class InvWNNConfig(PreTrainedConfig):
         self.training_jitter = training_jitter
         self.initializer_scale = initializer_scale
         super().__init__(**kwargs)
+
+
+def _check_whole(name: str, value: Any, least: int, most: int) -> None:
+    """Checks a size before memory is taken for it; a configuration may come from anywhere."""
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise ValueError(f"`{name}` must be a whole number, got {value!r}.")
+    if value < least:
+        raise ValueError(f"`{name}` must be at least {least}, got {value}.")
+    if value > most:
+        raise ValueError(f"`{name}` must be at most {most}, got {value}.")
 
 
 __all__ = ["InvWNNConfig", "PARAMETER_KINDS", "TARGETS", "TRAJECTORY_SCALES"]

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 from .base import PastWeightPredictor
 from .linear import LinearPredictor
@@ -35,13 +38,21 @@ def load_predictor(predictor: PastWeightPredictor | str | os.PathLike | None = N
         source = os.fspath(predictor)
         try:
             return InvWNNModel.from_pretrained(source).eval().requires_grad_(False)
-        except OSError as error:
-            raise ValueError(f"`predictor` cannot be loaded from the folder or Hub id {source!r}: {error}") from error
+        except (OSError, SafetensorError) as error:
+            raise ValueError(
+                f"`predictor` cannot be loaded from the folder or Hub id {source!r}.{_did_you_mean(source)} "
+                f"{str(error).strip().splitlines()[0] if str(error).strip() else ''}"
+            ) from error
     if not isinstance(predictor, PastWeightPredictor):
         raise TypeError(
             f"`predictor` must be a PastWeightPredictor, a folder or a Hub id, got {type(predictor).__name__}."
         )
     return predictor
+
+
+def _did_you_mean(source: str) -> str:
+    close = get_close_matches(source.lower(), ("base", "linear"), n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close and "/" not in source else ""
 
 
 __all__ = ["BASE_PREDICTOR", "load_predictor"]

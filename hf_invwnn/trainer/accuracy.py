@@ -73,6 +73,11 @@ def accuracy_of(
     """
     if trainer_kwargs.get("compute_metrics") is not None:
         return None
+    if args.batch_eval_metrics:
+        raise ValueError(
+            "`batch_eval_metrics` must stay False, got True: accuracies are computed over all batches; or pass a "
+            "`compute_metrics` that adds them up."
+        )
     if label_names != [] and may_have_accuracy(model):
         return Accuracy(head_of(model))
     if args.target_ua is not None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+import numbers
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from transformers import SchedulerType, TrainingArguments
@@ -14,6 +15,14 @@ from ..trajectory.trajectory import TRAJECTORY_DTYPES
 
 
 SNAPSHOT_STRATEGIES = ("epoch", "steps")
+
+
+class DerivedEpochs(float):
+    """A number of epochs that follows from other arguments, so that `dataclasses.replace` may change those."""
+
+
+class DerivedSteps(int):
+    """A number of steps that follows from other arguments."""
 
 
 @dataclass
@@ -119,9 +128,10 @@ class UnlearningArguments(TrainingArguments):
     )
 
     def __post_init__(self) -> None:
+        self._check_numbers()
         self._check_rewinding()
         self._check_stopping()
-        self._derive_length()
+        self.derive_length()
         super().__post_init__()
         if self.load_best_model_at_end:
             raise ValueError(
@@ -143,6 +153,21 @@ class UnlearningArguments(TrainingArguments):
     def trajectory_path(self) -> Path:
         """Folder of the files that exist only during a run."""
         return Path(self.trajectory_folder or Path(str(self.output_dir)) / "_trajectory")
+
+    def _check_numbers(self) -> None:
+        """Checks the types of all numbers, those of [`~transformers.TrainingArguments`] included."""
+        for item in fields(self):
+            value, kind = getattr(self, item.name), str(item.type).replace(" ", "")
+            if value is None or "str" in kind or "dict" in kind or "list" in kind:
+                continue
+            takes_float, takes_int = "float" in kind, kind in ("int", "int|None", "Optional[int]")
+            if not (takes_float or takes_int):
+                continue
+            whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+            if takes_int and not whole:
+                raise ValueError(f"`{item.name}` must be a whole number, got {value!r}.")
+            if isinstance(value, bool) or not isinstance(value, numbers.Real) or not math.isfinite(value):
+                raise ValueError(f"`{item.name}` must be a finite number, got {value!r}.")
 
     def _check_rewinding(self) -> None:
         for name, least in (
@@ -171,8 +196,6 @@ class UnlearningArguments(TrainingArguments):
             raise ValueError(f"`target_ua` is in percent and must lie in 0..100, got {self.target_ua}.")
         if not self.ua_tolerance > 0:
             raise ValueError(f"`ua_tolerance` must be positive (points of UA), got {self.ua_tolerance}.")
-        if self.min_utility is not None and not math.isfinite(self.min_utility):
-            raise ValueError(f"`min_utility` must be a finite number, got {self.min_utility}.")
         for name in ("max_unseen_loss_rise", "max_unseen_accuracy_drop"):
             if not 0 < getattr(self, name) < math.inf:
                 raise ValueError(f"`{name}` must be a positive share, such as 0.1, got {getattr(self, name)}.")
@@ -181,13 +204,37 @@ class UnlearningArguments(TrainingArguments):
                 f"`utility_metric` must be named like 'eval_unseen_accuracy' (set and metric), got "
                 f"{self.utility_metric!r}."
             )
+        if self.min_utility is not None:
+            self._check_utility()
+        if not self.eval_do_concat_batches:
+            raise ValueError(
+                "`eval_do_concat_batches` must stay True, got False: accuracies are computed over all batches."
+            )
         for name in ("max_forget_steps", "max_seconds"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise ValueError(f"`{name}` must be positive, or None for no limit, got {value}.")
 
-    def _derive_length(self) -> None:
-        """Derives epochs or steps from the rounds, so that progress bars and schedulers know them."""
+    def _check_utility(self) -> None:
+        kind, value = self.utility_metric.rpartition("_")[2], self.min_utility
+        if kind in ("loss", "perplexity", "kid", "ratio", "runtime"):
+            raise ValueError(
+                f"`utility_metric` must be a metric of which more is better, got {self.utility_metric!r}; "
+                "`max_unseen_loss_rise` limits the loss on unseen examples."
+            )
+        if kind == "accuracy" and not 0 <= value <= 1:  # type: ignore[operator]
+            raise ValueError(
+                f"`min_utility` of {self.utility_metric} is a share in 0..1, got {value}; {value}% is {value / 100:g}."  # type: ignore[operator]
+            )
+
+    def derive_length(self) -> None:
+        """
+        Derives epochs or steps from the rounds, so that progress bars and schedulers know them; called again when the
+        arguments were changed. `num_train_epochs=3`, its default, cannot be told from none.
+
+        Raises:
+            ValueError: `num_train_epochs` or `max_steps` was set to another value.
+        """
         intervals = self.num_rewinds * self.intervals_per_rewind
         if self.snapshot_strategy == "epoch":
             epochs, steps = float(intervals), -1
@@ -197,12 +244,12 @@ class UnlearningArguments(TrainingArguments):
             ("num_train_epochs", self.num_train_epochs, epochs, 3.0),
             ("max_steps", self.max_steps, steps, -1),
         ):
-            if value not in (derived, default):
+            if value not in (derived, default) and not isinstance(value, (DerivedEpochs, DerivedSteps)):
                 raise ValueError(
                     f"`{name}` follows from `num_rewinds`, `num_snapshots`, `warmup_intervals` and "
                     f"`snapshot_strategy` ({derived:g} here), got {value}; set those, or `max_forget_steps`."
                 )
-        self.num_train_epochs, self.max_steps = epochs, steps
+        self.num_train_epochs, self.max_steps = DerivedEpochs(epochs), DerivedSteps(steps)
 
 
 __all__ = ["UnlearningArguments"]

@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from typing import Any
 
-import numpy as np
 from accelerate import Accelerator
-from torch import Tensor, nn
+from torch import nn
 
 from .arguments import UnlearningArguments
+from .labels import check_labels
 from .stopping import StoppingRule, splits_of
 
 
-LABEL_COLUMNS = ("labels", "label", "label_ids")
-IGNORED_LABEL = -100
+def check_model(model: Any) -> None:
+    """
+    Raises:
+        TypeError: The model is not a module.
+    """
+    if not isinstance(model, nn.Module):
+        kind = f"the class {model.__name__}" if isinstance(model, type) else type(model).__name__
+        raise TypeError(
+            f"`model` must be a model (`nn.Module`), got {kind}; load it first, for instance with "
+            "`AutoModelForImageClassification.from_pretrained`."
+        )
 
 
 def evaluation_sets(forget_dataset: Any, eval_dataset: Any, forget_eval_dataset: Any) -> dict[str, Any]:
@@ -63,6 +72,12 @@ def check_datasets(
             check_labels(_argument(name), dataset, model)
 
 
+def arguments_of(sets: Mapping[str, Any], forget_dataset: Any, train_dataset: Any = None) -> dict[str, Any]:
+    """The data sets in addition to D_f by the argument that each was passed as."""
+    others = {_argument(name): dataset for name, dataset in sets.items() if dataset is not forget_dataset}
+    return others if train_dataset is None else {**others, "train_dataset": train_dataset}
+
+
 def _argument(name: str) -> str:
     """The argument that an evaluation set was passed as."""
     return "forget_eval_dataset" if name == "forget" else f"eval_dataset[{name!r}]"
@@ -76,6 +91,13 @@ def check_forget_set(forget_dataset: Any, snapshot_strategy: str, least: int = 1
     """
     if forget_dataset is None:
         raise ValueError("`forget_dataset` is None; pass the examples to forget.")
+    if isinstance(forget_dataset, (str, bytes, Mapping)) or not (
+        hasattr(forget_dataset, "__getitem__") or hasattr(forget_dataset, "__iter__")
+    ):
+        raise TypeError(
+            f"`forget_dataset` must be a data set, got {type(forget_dataset).__name__}; load the examples, for "
+            "instance with `datasets.load_dataset`."
+        )
     if not isinstance(forget_dataset, Sized):
         if snapshot_strategy == "epoch":
             raise ValueError(
@@ -90,73 +112,6 @@ def check_forget_set(forget_dataset: Any, snapshot_strategy: str, least: int = 1
             f"`forget_dataset` has {len(forget_dataset)} examples, less than a batch of {least}, and "
             "`dataloader_drop_last` drops them all; turn that off, or set a smaller `per_device_train_batch_size`."
         )
-
-
-def check_labels(name: str, dataset: Any, model: nn.Module) -> None:
-    """
-    For classification models, checks that every label of a data set is a class of the model.
-
-    Raises:
-        ValueError: A label is out of range; the message has its value and index.
-    """
-    config = getattr(model, "config", None)
-    classes = getattr(config, "num_labels", None)
-    single_label = getattr(config, "problem_type", None) in (None, "single_label_classification")
-    if "Classification" not in type(model).__name__ or not classes or classes < 2 or not single_label:
-        return
-    for index, labels in enumerate(_labels(dataset)):
-        wrong = labels[(labels != IGNORED_LABEL) & ((labels < 0) | (labels >= classes))]
-        if wrong.size:
-            raise ValueError(
-                f"`{name}` has the label {wrong.flat[0]} at index {index}, but the model has the classes "
-                f"0..{classes - 1}."
-            )
-
-
-def check_has_labels(method: str, dataset: Any, model: nn.Module) -> None:
-    """
-    Checks that a task has the class labels that a method needs.
-
-    Raises:
-        ValueError: The examples have no class label, or the model no number of classes.
-    """
-    if getattr(getattr(model, "config", None), "num_labels", 0) < 2:
-        raise ValueError(
-            f"`model`: {method} needs class labels, and the model has no `config.num_labels` of 2 or more."
-        )
-    columns = getattr(dataset, "column_names", None)
-    first: Any = dataset[0] if hasattr(dataset, "__getitem__") else LABEL_COLUMNS
-    names = columns if isinstance(columns, list) else first
-    if not any(name in names for name in LABEL_COLUMNS):
-        raise ValueError(
-            f"`forget_dataset`: {method} needs class labels, and no column is one of {', '.join(LABEL_COLUMNS)}; "
-            "neg_grad, task_vector and invwnn work without."
-        )
-
-
-def _labels(dataset: Any) -> Iterator[np.ndarray]:
-    """Integer labels of a data set, one array per example; empty if it has none, or no length."""
-    if not hasattr(dataset, "__len__"):
-        return
-    columns = getattr(dataset, "column_names", None)
-    name = next((name for name in LABEL_COLUMNS if isinstance(columns, list) and name in columns), None)
-    stored = next((getattr(dataset, held) for held in ("labels", "targets") if hasattr(dataset, held)), None)
-    # Stored labels come first, so that no image is decoded and no transform runs.
-    if name is not None:
-        values: Any = dataset.with_format(None)[name]
-    elif isinstance(stored, (list, np.ndarray, Tensor)) and len(stored) == len(dataset):
-        values = stored
-    else:
-        values = (_label_of(dataset[index]) for index in range(len(dataset)))
-    for value in values:
-        if value is not None and np.issubdtype(np.asarray(value).dtype, np.integer):
-            yield np.atleast_1d(np.asarray(value))
-
-
-def _label_of(example: Any) -> Any:
-    if not isinstance(example, Mapping):
-        return None
-    return next((example[name] for name in LABEL_COLUMNS if name in example), None)
 
 
 def check_rules(rules: Sequence[StoppingRule], evaluation_sets: Mapping[str, Any]) -> None:
@@ -215,6 +170,10 @@ def check_retain(method: str, needs_retain: bool, retain_dataset: Any) -> None:
     Raises:
         ValueError: The method needs D_r and was passed none, or does not use it and was passed one.
     """
+    if needs_retain and retain_dataset is not None and not isinstance(retain_dataset, Sized):
+        raise ValueError(
+            f"`retain_dataset` has no length, and {method} pairs or repeats its examples; pass a sized data set."
+        )
     if needs_retain and (retain_dataset is None or len(retain_dataset) == 0):
         raise ValueError(
             f"`retain_dataset` is {'None' if retain_dataset is None else 'empty'}, and {method} trains on retained "
@@ -229,6 +188,8 @@ def check_output_dir(output_dir: str | os.PathLike | None) -> None:
     Raises:
         ValueError: The folder cannot be created or written to.
     """
+    if output_dir is not None and not os.fspath(output_dir):
+        raise ValueError("`output_dir` is empty; name a folder.")
     path = os.path.abspath(os.fspath(output_dir or "."))
     try:
         os.makedirs(path, exist_ok=True)
@@ -239,11 +200,11 @@ def check_output_dir(output_dir: str | os.PathLike | None) -> None:
 
 
 __all__ = [
+    "arguments_of",
     "check_datasets",
     "check_distribution",
     "check_forget_set",
-    "check_has_labels",
-    "check_labels",
+    "check_model",
     "check_output_dir",
     "check_retain",
     "check_rules",

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import Any
 
 import torch
 from torch import nn
-from torch.utils.data import IterableDataset
 from transformers import Trainer
 
+from .dry_run import collated, evaluated, first_examples
 from .fingerprint import seeded
 
 
@@ -26,30 +25,21 @@ def divides_by_items(trainer: Trainer, dataset: Any) -> bool:
     if not trainer.model_accepts_loss_kwargs:
         return False
     model: Any = trainer.model
+    if any(parameter.is_meta for parameter in model.parameters()):
+        return True
     with seeded():
-        inputs = _two_examples(trainer, dataset)
+        examples = first_examples("forget_dataset", dataset)
+        if not examples:  # they can be read only once; the keyword is used, as the Trainer assumes
+            return True
+        inputs = collated(trainer, "forget_dataset", dataset, examples)
         losses = [_loss(model, {**inputs, "num_items_in_batch": torch.tensor(items)}) for items in (1, 2)]
     return None not in losses and not torch.equal(*losses)  # type: ignore[arg-type]
 
 
-def _two_examples(trainer: Trainer, dataset: Any) -> dict[str, Any]:
-    iterable = isinstance(dataset, IterableDataset) or not hasattr(dataset, "__getitem__")
-    examples = list(islice(dataset, 2)) if iterable else [dataset[index] for index in range(min(2, len(dataset)))]
-    collate = trainer._get_collator_with_removed_columns(trainer.data_collator, description="training")
-    prepared: dict[str, Any] = trainer._prepare_inputs(collate(examples))
-    return prepared
-
-
 @torch.no_grad()
 def _loss(model: nn.Module, inputs: dict[str, Any]) -> torch.Tensor | None:
-    config: Any = getattr(model, "config", None)
-    problem_type, training = getattr(config, "problem_type", None), model.training
-    try:
-        outputs = model.eval()(**inputs)
-    finally:
-        model.train(training)
-        if hasattr(config, "problem_type"):
-            config.problem_type = problem_type  # a loss of transformers sets it
+    with evaluated(model):
+        outputs = model(**inputs)
     loss = outputs.get("loss") if isinstance(outputs, dict) else outputs[0]
     return loss if torch.is_tensor(loss) and loss.ndim == 0 else None
 

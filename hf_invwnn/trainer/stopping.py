@@ -255,7 +255,9 @@ def rules_from(args: UnlearningArguments, evaluation_sets: Mapping[str, Any]) ->
     if "unseen" in evaluation_sets:
         rules.append(UnseenFloor(args.max_unseen_loss_rise, args.max_unseen_accuracy_drop))
     if args.min_utility is not None:
-        split = args.utility_metric.removeprefix("eval_").rpartition("_")[0]
+        # Names of sets and of metrics may hold underscores.
+        named = [name for name in evaluation_sets if args.utility_metric.startswith(f"eval_{name}_")]
+        split = max(named, key=len, default=args.utility_metric.removeprefix("eval_").rpartition("_")[0])
         rules.append(UtilityFloor(args.utility_metric, args.min_utility, splits=(split,)))
     return rules
 

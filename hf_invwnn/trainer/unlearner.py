@@ -26,7 +26,16 @@ from . import checkpoint, measuring
 from .accuracy import accuracy_of
 from .arguments import UnlearningArguments
 from .callback import UnlearningCallback
-from .checks import check_datasets, check_distribution, check_output_dir, check_rules, evaluation_sets
+from .checks import (
+    arguments_of,
+    check_datasets,
+    check_distribution,
+    check_model,
+    check_output_dir,
+    check_rules,
+    evaluation_sets,
+)
+from .dry_run import check_examples
 from .folder_lock import locked_folder
 from .guard import copy_of_everything, good_weights_on_exit
 from .heads import NEXT_TOKEN, head_of
@@ -108,8 +117,10 @@ class Unlearner(Trainer):
         train_dataset: Any = None,
         **trainer_kwargs: Any,
     ) -> None:
+        check_model(model)
         if not isinstance(args, UnlearningArguments):
             raise TypeError(f"`args` must be UnlearningArguments, got {type(args).__name__}.")
+        args.derive_length()
         if "model_init" in trainer_kwargs:
             raise TypeError("`model_init` is not supported: pass the trained model as `model`.")
         self.check_arguments(args)
@@ -135,6 +146,7 @@ class Unlearner(Trainer):
         if label_names is not None:
             self.label_names = list(label_names)
         self.makes_optimizer = self.optimizer is None
+        check_examples(self, {"forget_dataset": forget_dataset, **arguments_of(sets, forget_dataset, train_dataset)})
         self.model_accepts_loss_kwargs = divides_by_items(self, forget_dataset)
         if head_of(model) == NEXT_TOKEN:
             # The Trainer knows this of classes called `...ForCausalLM` only; the loss of a GPT2LMHeadModel would be

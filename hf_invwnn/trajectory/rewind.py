@@ -35,9 +35,18 @@ def past_weights(
 
     Returns:
         `torch.Tensor` of shape `(*shape)` in float32.
+
+    Raises:
+        ValueError: The predictor returns something else than a tensor of shape `(*shape)`.
     """
     oldest = trajectory[0]
     residual = predictor.predict_residual(trajectory, kind or parameter_kind(oldest.shape))
+    if not torch.is_tensor(residual) or residual.shape != oldest.shape:
+        got = f"the shape {tuple(residual.shape)}" if torch.is_tensor(residual) else f"a {type(residual).__name__}"
+        raise ValueError(
+            f"`predictor` ({type(predictor).__name__}) must return one residual per weight, a tensor of shape "
+            f"{tuple(oldest.shape)}, got {got}."
+        )
     return oldest + residual_scale * residual.to(oldest)
 
 

@@ -22,7 +22,7 @@ from transformers import TrainerCallback, TrainingArguments
 
 from hf_invwnn import InvWNNUnlearner, LinearPredictor, UnlearningArguments, UnlearningSplits
 from hf_invwnn.audit.private import SPLITS, private_folder
-from hf_invwnn.audit.record import read_record
+from hf_invwnn.audit.record import read_whole_record
 from hf_invwnn.files import write_json
 from hf_invwnn.image_classification import load_classifier, split_datasets
 from hf_invwnn.predictor import load_predictor
@@ -102,7 +102,7 @@ def build_bundle(run: Path, output_dir: Path, predictor: str = "base") -> None:
     """
     if output_dir.exists() and any(output_dir.iterdir()):
         raise FileExistsError(f"`output_dir` {output_dir} is not empty; choose another or remove it first.")
-    record, private = read_record(run), private_folder(run)
+    record, private = read_whole_record(run), private_folder(run)
     for name in (SPLITS, "original", "retrained"):
         if not (private / name).is_dir():
             raise FileNotFoundError(f"`run` {run} has no {name}: {private / name} does not exist.")

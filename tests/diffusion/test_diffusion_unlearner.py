@@ -389,7 +389,7 @@ def test_it_stops_where_the_loss_is_that_of_unseen_images(
     unlearner.train()
     last = unlearner.history[-1]
     assert unlearner.history[0]["eval_forget_loss"] < 0.95 * unlearner.history[0]["eval_unseen_loss"]
-    assert last["eval_forget_loss"] == pytest.approx(last["eval_unseen_loss"], rel=0.02)
+    assert last["eval_forget_loss"] == pytest.approx(unlearner.history[0]["eval_unseen_loss"], rel=0.01)
 
 
 # ---- Resuming ----
@@ -425,7 +425,11 @@ def test_an_interrupted_run_resumes_bitwise(
         ((4, 1, 10, 10), {}, r"`forget_dataset` has images of 10 x 10 pixels and 1 channel, but the UNet takes 8 x 8"),
         ((4, 3, 8, 8), {}, "`forget_dataset` has images of 8 x 8 pixels and 3 channels"),
         ((0, 1, 8, 8), {}, "`forget_dataset` is empty"),
-        ((4, 1, 8, 8), {"target_ua": 50.0}, "`target_ua` needs an accuracy .*, got 50.0, but NoisePredictionModel"),
+        (
+            (4, 1, 8, 8),
+            {"target_ua": 50.0},
+            "`target_ua` needs an accuracy .*, got 50.0, but the labels of NoisePredictionModel",
+        ),
         ((4, 1, 8, 8), {"push_to_hub": True}, "`push_to_hub` must stay False"),
         ((4, 1, 8, 8), {"stopping_rules": [ForgetRatioTarget()]}, "`judge` is None"),
         (

@@ -83,7 +83,7 @@ def test_the_fingerprint_of_frozen_shards_is_the_same_on_all_processes(tmp_path:
         run(workers.write_fingerprint, (tmp_path / str(world), world, world > 1), world, tmp_path / str(world))
     names = ("1/fingerprint_0.json", "2/fingerprint_0.json", "2/fingerprint_1.json")
     single, first, second = (json.loads((tmp_path / name).read_text()) for name in names)
-    assert single["frozen parameters"] is not None
+    assert single["starting weights"] is not None
     assert single == first == second
 
 

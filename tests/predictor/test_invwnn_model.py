@@ -378,7 +378,7 @@ def test_pickled_weights_are_never_read(predictor: InvWNNModel, tmp_path: Path, 
     ("values", "message"),
     [
         ({"num_snapshots": 1}, "`num_snapshots` must be at least 2, got 1"),
-        ({"rewind_epochs": 0}, "`rewind_epochs` must be at least 1, or None if unknown, got 0"),
+        ({"rewind_epochs": 0}, "`rewind_epochs` must be at least 1, got 0"),
         ({"hidden_size": 0}, "`hidden_size` must be at least 1, got 0"),
         ({"activation_size": 0}, "`activation_size` must be at least 1, got 0"),
         ({"stream_size": -1}, "`stream_size` must be at least 1, got -1"),

@@ -76,6 +76,10 @@ def moved(model: nn.Module) -> nn.Module:
     return model
 
 
+def cross_entropy(outputs: Any, labels: torch.Tensor, num_items_in_batch: Any = None) -> torch.Tensor:
+    return nn.functional.cross_entropy(outputs["logits"], labels)
+
+
 OTHER_RUNS: dict[str, Callable[[Examples], dict[str, Any]]] = {
     "starting weights": lambda texts: {"model": moved(build_model("bert"))},
     "method": lambda texts: {"method": "task_vector"},
@@ -97,9 +101,7 @@ OTHER_RUNS: dict[str, Callable[[Examples], dict[str, Any]]] = {
     "label_smoothing_factor": lambda texts: {"label_smoothing_factor": 0.1},
     "dataloader_drop_last": lambda texts: {"dataloader_drop_last": True},
     "dataloader_num_workers": lambda texts: {"dataloader_num_workers": 1},
-    "compute_loss_func": lambda texts: {
-        "own": {"compute_loss_func": lambda outputs, labels, **kwargs: outputs["loss"]}
-    },
+    "compute_loss_func": lambda texts: {"own": {"compute_loss_func": cross_entropy}},
     "data_collator": lambda texts: {
         "own": {"data_collator": lambda examples: torch.utils.data.default_collate(examples)}
     },

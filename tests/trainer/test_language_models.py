@@ -149,7 +149,7 @@ def test_without_classes_there_is_no_accuracy_and_no_target(
     unlearner.train()
     assert "ua" not in unlearner.history[0]
     unlearner.save_model()
-    record = json.loads((Path(str(unlearner.args.output_dir)) / "unlearning.json").read_text())
+    record = json.loads((Path(str(unlearner.args.output_dir)) / "_private" / "record.json").read_text())
     assert set(record["metrics"]["unlearned"]) == {"forget_loss", "unseen_loss"}
 
 
@@ -158,7 +158,7 @@ def test_the_record_of_a_language_model_has_losses_and_perplexities(make_unlearn
     unlearner = make_unlearner(memorise(gpt2(), forget), forget, eval_dataset=sentences(2), num_rewinds=1)
     unlearner.train()
     unlearner.save_model()
-    record = json.loads((Path(str(unlearner.args.output_dir)) / "unlearning.json").read_text())
+    record = json.loads((Path(str(unlearner.args.output_dir)) / "_private" / "record.json").read_text())
     for point, name in ((unlearner.history[0], "original"), (unlearner.history[-1], "unlearned")):
         metrics = record["metrics"][name]
         assert metrics["forget_loss"] == pytest.approx(point["eval_forget_loss"], rel=1e-3)
