@@ -149,8 +149,15 @@ def read_settings(path: str | os.PathLike, dataset: str | None = None) -> Compar
             raise ValueError(f"`{name}` has unknown keys {unknown}; there are {', '.join(sorted(known))}.")
     if dataset is not None:
         values["data"] = {**values["data"], "dataset": dataset}
+    if not isinstance(values.get("methods") or {}, dict):
+        raise ValueError(f"`methods` must hold `name: value` lines, got {values['methods']!r}.")
+    for name in ("training", "unlearning"):
+        if not isinstance(values.get(name) or {}, dict):
+            raise ValueError(f"`{name}` must hold `name: value` lines, got {values[name]!r}.")
     methods = tuple(MethodSweep(name, grid or {}) for name, grid in (values.pop("methods") or {}).items())
     for name in ("levels", "seeds"):
+        if name in values and not isinstance(values[name], list):
+            raise ValueError(f"`{name}` must be a list, got {values[name]!r}.")
         if name in values:
             values[name] = tuple(values[name])
     return ComparisonSettings(methods=methods, **values)

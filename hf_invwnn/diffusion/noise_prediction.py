@@ -39,8 +39,16 @@ def noise_prediction_loss(
 
     Returns:
         `torch.Tensor`: A scalar in float32, the mean over all pixels of the batch.
+
+    Raises:
+        ValueError: The UNet predicts another shape than that of the images, or the prediction type is unknown.
     """
     predicted = unet(scheduler.add_noise(images, noise, timesteps), timesteps, return_dict=False, **conditions)[0]
+    if predicted.shape != noise.shape:  # the mean squared error would broadcast
+        raise ValueError(
+            f"`unet` must predict one value per pixel, of shape {tuple(noise.shape)}, got {tuple(predicted.shape)}; "
+            "a UNet that also predicts the variance is not supported."
+        )
     prediction_type = scheduler.config.prediction_type
     if prediction_type == "epsilon":
         return nn.functional.mse_loss(predicted.float(), noise.float())

@@ -76,13 +76,20 @@ def noise_scheduler(scheduler: Any) -> Any:
         scheduler (`SchedulerMixin`): The scheduler of a pipeline.
 
     Raises:
-        ValueError: The scheduler cannot add noise as DDPM does, or has an unknown prediction type.
+        ValueError: The scheduler cannot add noise as DDPM does, learns the variance, or has an unknown prediction
+            type.
     """
     name = type(scheduler).__name__
     if not hasattr(scheduler, "add_noise") or not isinstance(getattr(scheduler, "alphas_cumprod", None), torch.Tensor):
         raise ValueError(
             f"`pipeline`: its scheduler {name} cannot add noise to images in training (no `add_noise` with "
             "`alphas_cumprod`); replace it by a DDPMScheduler or DDIMScheduler with the same noise schedule."
+        )
+    variance = str(getattr(scheduler.config, "variance_type", None))
+    if variance.startswith("learned"):
+        raise ValueError(
+            f"`pipeline`: its scheduler {name} has the variance type {variance!r}. The UNet then predicts the "
+            "variance in half of its channels, which have another loss; use a pipeline with a fixed variance."
         )
     training = DDPMScheduler.from_config(scheduler.config)
     if training.config.prediction_type not in PREDICTION_TYPES:

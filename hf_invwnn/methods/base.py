@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -87,6 +88,15 @@ class GradientUnlearner(Unlearner):
             self._items_in_step = None
 
 
+def check_positive(name: str, value: float, or_zero: bool = False) -> None:
+    """
+    Raises:
+        ValueError: A parameter of a method is not a finite positive number (or 0, with `or_zero`).
+    """
+    if not (value > 0 or (or_zero and value == 0)) or not math.isfinite(value):
+        raise ValueError(f"`{name}` must be {'0 or above' if or_zero else 'positive'} and finite, got {value}.")
+
+
 def check_head(method: str, model: nn.Module, heads: Sequence[str]) -> None:
     """
     Raises:
@@ -116,4 +126,4 @@ def logits_of(model: nn.Module, inputs: Mapping[str, Any]) -> torch.Tensor:
     return outputs["logits"] if isinstance(outputs, Mapping) else outputs[0]
 
 
-__all__ = ["GradientUnlearner", "check_head", "logits_of"]
+__all__ = ["GradientUnlearner", "check_head", "check_positive", "logits_of"]

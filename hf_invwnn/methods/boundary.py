@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .base import GradientUnlearner, logits_of
+from .base import GradientUnlearner, check_positive, logits_of
 
 
 class BoundaryShrinkUnlearner(GradientUnlearner):
@@ -44,8 +44,7 @@ class BoundaryShrinkUnlearner(GradientUnlearner):
         pixel_std: Sequence[float] | None = None,
         **kwargs: Any,
     ) -> None:
-        if not step > 0:
-            raise ValueError(f"`step` must be positive, got {step}; 0.1 is the value of the paper.")
+        check_positive("step", step)
         processor = kwargs.get("processing_class")
         mean = getattr(processor, "image_mean", None) if pixel_mean is None else pixel_mean
         std = getattr(processor, "image_std", None) if pixel_std is None else pixel_std

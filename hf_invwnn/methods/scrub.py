@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from .base import logits_of
+from .base import check_positive, logits_of
 from .paired import PairedUnlearner
 
 
@@ -47,11 +47,9 @@ class ScrubUnlearner(PairedUnlearner):
         **kwargs: Any,
     ) -> None:
         for name, value in (("alpha", alpha), ("gamma", gamma)):
-            if not value >= 0:
-                raise ValueError(f"`{name}` must be 0 or above, got {value}.")
+            check_positive(name, value, or_zero=True)
         for name, value in (("temperature", temperature), ("min_steps", min_steps)):
-            if not value > 0:
-                raise ValueError(f"`{name}` must be positive, got {value}.")
+            check_positive(name, value)
         super().__init__(model, *args, **kwargs)
         self.alpha, self.gamma, self.temperature, self.min_steps = alpha, gamma, temperature, min_steps
         self.teacher = copy.deepcopy(model).requires_grad_(False).eval()

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from .base import check_positive
 from .paired import PairedUnlearner
 
 
@@ -35,8 +36,7 @@ class SSDUnlearner(PairedUnlearner):
 
     def __init__(self, *args: Any, alpha: float = 10.0, dampening: float = 1.0, **kwargs: Any) -> None:
         for name, value in (("alpha", alpha), ("dampening", dampening)):
-            if not value > 0:
-                raise ValueError(f"`{name}` must be positive, got {value}.")
+            check_positive(name, value)
         self.alpha, self.dampening = alpha, dampening
         super().__init__(*args, **kwargs)
         self.importances = {

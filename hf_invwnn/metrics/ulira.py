@@ -42,6 +42,7 @@ def ulira(unlearned: np.ndarray, unseen: np.ndarray, false_positive_rate: float 
         ValueError: There are fewer than three models of a kind, the numbers of examples differ, or a value is not a
             probability.
     """
+    unlearned, unseen = np.asarray(unlearned, dtype=float), np.asarray(unseen, dtype=float)
     for name, values in (("unlearned", unlearned), ("unseen", unseen)):
         if values.ndim != 2 or len(values) < 3:
             raise ValueError(f"`{name}` must have the shape (M, N) with at least 3 models, got {values.shape}.")

@@ -108,6 +108,8 @@ class InvWNNModel(PreTrainedModel):
         past = oldest + residual
         loss = None
         if labels is not None:
+            if labels.shape != past.shape:
+                raise ValueError(f"`labels` must have the shape {tuple(past.shape)}, got {tuple(labels.shape)}.")
             loss = (past - labels).abs().mean() + self.penalty(kind)
         return InvWNNOutput(loss=loss, residual=residual, past=past)
 

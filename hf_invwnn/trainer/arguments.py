@@ -157,7 +157,8 @@ class UnlearningArguments(TrainingArguments):
     def _check_numbers(self) -> None:
         """Checks the types of all numbers, those of [`~transformers.TrainingArguments`] included."""
         for item in fields(self):
-            value, kind = getattr(self, item.name), str(item.type).replace(" ", "")
+            value = getattr(self, item.name)
+            kind = (item.type.__name__ if isinstance(item.type, type) else str(item.type)).replace(" ", "")
             if value is None or "str" in kind or "dict" in kind or "list" in kind:
                 continue
             takes_float, takes_int = "float" in kind, kind in ("int", "int|None", "Optional[int]")

@@ -384,7 +384,13 @@ def test_it_stops_where_the_loss_is_that_of_unseen_images(
         loss_on(pipeline.unet, FixedNoise(easy, 100)).backward()
         optimizer.step()
     unlearner = make_diffusion_unlearner(
-        pipeline, easy, eval_dataset=images, stop_at_unseen_loss=True, num_rewinds=20, learning_rate=3e-3
+        pipeline,
+        easy,
+        eval_dataset=images,
+        stop_at_unseen_loss=True,
+        max_unseen_loss_rise=10.0,
+        num_rewinds=40,
+        learning_rate=1e-2,
     )
     unlearner.train()
     last = unlearner.history[-1]

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from diffusers import DDPMScheduler, UNet2DModel
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from transformers import TrainingArguments
 
 from hf_invwnn.diffusion import DiffusionImages, DiffusionTrainer, FixedNoise, noise_prediction_loss
+from hf_invwnn.diffusion.model import NoisePredictionModel
 
 
 TYPES = ("epsilon", "sample", "v_prediction")
@@ -161,3 +162,21 @@ def test_a_decay_out_of_range_is_refused(
 ) -> None:
     with pytest.raises(ValueError, match=r"`ema_decay` must lie in \[0, 1\)"):
         make_trainer(images, ema_decay=decay)
+
+
+@pytest.mark.parametrize("variance_type", ["learned", "learned_range"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_pipeline_that_learns_its_variance_is_refused_by_name(
+    variance_type: str, channels: int, make_unet: Any
+) -> None:
+    """The loss would broadcast over the half of the channels that holds the variance, and train it."""
+    unet = make_unet(in_channels=channels, out_channels=2 * channels)
+    pipeline = DDPMPipeline(unet, DDPMScheduler(num_train_timesteps=10, variance_type=variance_type))
+    with pytest.raises(ValueError, match=f"its scheduler DDPMScheduler has the variance type '{variance_type}'"):
+        NoisePredictionModel(pipeline)
+
+
+def test_a_prediction_of_another_shape_is_not_broadcast(make_unet: Any) -> None:
+    images = torch.zeros(2, 1, 8, 8)
+    with pytest.raises(ValueError, match=r"of shape \(2, 1, 8, 8\), got \(2, 2, 8, 8\)"):
+        noise_prediction_loss(make_unet(out_channels=2), DDPMScheduler(10), images, images, torch.zeros(2, dtype=int))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -169,3 +170,26 @@ def test_a_non_finite_prediction_is_refused_by_name(vit: nn.Module, digits: Exam
     with pytest.raises(NonFiniteWeightsError, match=f"`{poisoned}` is not finite"):
         rewind(trajectory, LinearPredictor(), 1.0)
     assert torch.equal(vit.get_parameter(poisoned), before[poisoned])
+
+
+@pytest.mark.parametrize(
+    ("answer", "got"),
+    [
+        (lambda trajectory: trajectory[0].unsqueeze(-1), r"the shape \(6, 1\)"),
+        (lambda trajectory: trajectory[:1], r"the shape \(1, 6\)"),
+        (lambda trajectory: trajectory, r"the shape \(3, 6\)"),
+        (lambda trajectory: trajectory[0].mean(), r"the shape \(\)"),
+        (lambda trajectory: trajectory[0].numpy(), "a ndarray"),
+        (lambda trajectory: None, "a NoneType"),
+    ],
+)
+def test_a_predictor_of_another_output_shape_is_refused_and_not_broadcast(answer: Any, got: str) -> None:
+    class Odd:
+        num_snapshots = None
+
+        def predict_residual(self, trajectory: torch.Tensor, kind: str) -> Any:
+            return answer(trajectory)
+
+    message = rf"`predictor` \(Odd\) must return one residual per weight, a tensor of shape \(6,\), got {got}"
+    with pytest.raises(ValueError, match=message):
+        past_weights(torch.randn(3, 6), Odd())
