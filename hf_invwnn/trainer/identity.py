@@ -58,7 +58,8 @@ def identity_of(unlearner: Unlearner, start: str) -> dict[str, Any]:
     facts = {
         "method": f"{type(unlearner).__module__}.{type(unlearner).__qualname__}",
         "starting weights": start,
-        "model": _hash([repr(model), _settings_of(getattr(model, "config", None))]),
+        # `fully_shard` puts its name before those of the classes.
+        "model": _hash([repr(model).replace("FSDP", ""), _settings_of(getattr(model, "config", None))]),
         "forget set": dataset_hash(unlearner.forget_dataset),
         "data_collator": _describe(unlearner.data_collator),
         "compute_loss_func": _describe(unlearner.compute_loss_func),

@@ -88,6 +88,7 @@ def look_for_a_checkpoint(rank: int, output: Path, world: int, problems: list[st
             raise getattr(errors, str(problems[rank]))(f"{folder} is refused")
 
     checkpoint.check_checkpoint = check
+    checkpoint.load_state = lambda folder: {"identity": trainer.cached_fingerprint(), "run_id": None}
     try:
         found = Path(str(checkpoint.find_checkpoint(trainer, True))).name
     except errors.CorruptCheckpointError as error:
