@@ -45,6 +45,12 @@ def good_weights_on_exit(unlearner: Unlearner, checkpoint: str | None) -> Iterat
     except Exception as error:
         failed_to_resume = unlearner.weights_at_entry is not None
         _restore(unlearner)
+        if not unlearner.is_single_process:
+            logger.error(
+                "The run failed, and with several processes the model keeps the weights of an unfinished round. End "
+                "all processes, and go on from the last checkpoint with `resume_from_checkpoint=True`; without one, "
+                "load the original model again."
+            )
         if failed_to_resume and not isinstance(error, InsufficientMemoryError):
             kind = CheckpointMismatchError if isinstance(error, CheckpointMismatchError) else CorruptCheckpointError
             raise kind(f"`{checkpoint}` cannot be resumed from: {error}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -11,14 +12,19 @@ from typing import Any
 
 import torch
 from accelerate import PartialState
+from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 from helpers import Examples, build_model, build_predictor, build_unlearner
+from peft import LoraConfig, get_peft_model
 from safetensors.torch import save_file
 from sklearn.datasets import load_digits
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
+from transformers import TrainerCallback
 
-from hf_invwnn import InvWNNUnlearner, errors
+from hf_invwnn import InvWNNUnlearner, LinearPredictor, UnlearningArguments, errors
+from hf_invwnn.diffusion import DiffusionImages, FixedNoise, diffusion_unlearner
 from hf_invwnn.trainer import checkpoint
+from hf_invwnn.trainer.identity import hash_of_frozen
 from hf_invwnn.trajectory import sharding
 
 
@@ -35,6 +41,13 @@ def digits() -> Examples:
     data = load_digits()
     pixels = torch.tensor(data.images / 8 - 1, dtype=torch.float32).unsqueeze(1)
     return Examples(pixel_values=pixels, labels=torch.tensor(data.target))
+
+
+def texts() -> Examples:
+    """The same digits as sequences of 16 token ids."""
+    patches = load_digits().images.reshape(-1, 4, 2, 4, 2).mean(axis=(2, 4)).reshape(-1, 16)
+    ids = torch.tensor(patches.round() + 1, dtype=torch.long)
+    return Examples(input_ids=ids, attention_mask=torch.ones_like(ids), labels=torch.tensor(load_digits().target))
 
 
 def unlearner(
@@ -56,7 +69,12 @@ def unlearner(
         fully_shard(model)
         # The mark of a model that `from_pretrained` has sharded: the Trainer does not wrap it again.
         model._is_distributed_loading_by_transformers = True
-    data = digits()
+    if options.pop("adapter", False):
+        torch.manual_seed(1)  # a new adapter is part of the start of a run
+        model = get_peft_model(
+            model, LoraConfig(target_modules=["query", "value"], r=2, modules_to_save=["classifier"])
+        )
+    data = texts() if architecture == "bert" else digits()
     defaults: dict[str, Any] = {
         "predictor": build_predictor(trajectory_scale="weight"),
         "eval_dataset": data.part(900, 932),
@@ -77,6 +95,76 @@ def train_and_save(
     trainer.train(resume_from_checkpoint=resume)
     save_whole(trainer, output / f"weights_{rank}.safetensors")
     (output / f"reason_{rank}.txt").write_text(f"{trainer.stop_reason}\n{trainer.tracked.shards.layout}\n")
+
+
+def save_and_load_shards(rank: int, output: Path, world: int) -> None:
+    """
+    Writes the state of a sharded run, changes all weights, and reads it again. The Trainer neither checkpoints nor
+    saves a model that was sharded before it, and shards none on a CPU, so only the part of this package is called.
+    """
+    trainer = unlearner(output / "run", world, shard=True, num_rewinds=1, **{"optim": "sgd", "learning_rate": 0.1})
+    trainer.train()
+    save_whole(trainer, output / f"trained_{rank}.safetensors")
+    checkpoint.save_run(trainer, output / "checkpoint-9")
+    trainer.accelerator.wait_for_everyone()
+    trainer.frozen_hash = hash_of_frozen(trainer)
+    with torch.no_grad():
+        for value in trainer.tracked.local_tensors().values():
+            value.add_(1)
+    trainer.load_run(str(output / "checkpoint-9"))
+    save_whole(trainer, output / f"weights_{rank}.safetensors")
+
+
+def train_diffusion(rank: int, output: Path, world: int) -> None:
+    """Makes a DDPM forget 16 digits whose noise is fixed, so that it does not depend on the number of processes."""
+    torch.set_num_threads(1)
+    PartialState(cpu=True)
+    torch.manual_seed(0)
+    blocks = {"down_block_types": ("DownBlock2D",) * 2, "up_block_types": ("UpBlock2D",) * 2}
+    unet = UNet2DModel(
+        sample_size=8, in_channels=1, out_channels=1, block_out_channels=(4, 8), norm_num_groups=2,
+        layers_per_block=1, add_attention=False, **blocks,
+    )  # fmt: skip
+    images = digits().columns["pixel_values"][:16]
+    noisy = FixedNoise(DiffusionImages(images), 10)
+    args = UnlearningArguments(
+        str(output / "run"), num_rewinds=2, num_snapshots=3, optim="sgd", learning_rate=0.05, use_cpu=True,
+        per_device_train_batch_size=GLOBAL_BATCH // world, train_sampling_strategy="sequential", save_strategy="no",
+        report_to="none", disable_tqdm=True, logging_strategy="no",
+    )  # fmt: skip
+    trainer = diffusion_unlearner(
+        DDPMPipeline(unet, DDPMScheduler(num_train_timesteps=10)), args, noisy, predictor=LinearPredictor()
+    )
+    trainer.train()
+    save_whole(trainer, output / f"weights_{rank}.safetensors")
+
+
+class FailsAt(TrainerCallback):
+    """Raises in one process, as a full disk or a lost connection would."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if state.global_step == self.step:
+            raise OSError("no space left on device")
+
+
+def train_until_it_fails(rank: int, output: Path, world: int) -> None:
+    """Fails in all processes after step 7, with a checkpoint after every second step, and writes what is logged."""
+    trainer = unlearner(output / "run", world, save_strategy="steps", save_steps=2, callbacks=[FailsAt(7)])
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    records: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())  # type: ignore[method-assign]
+    logging.getLogger("hf_invwnn").addHandler(handler)
+    try:
+        trainer.train()
+        found = "no error"
+    except OSError as error:
+        found = str(error)
+    moved = any(not torch.equal(value, before[name]) for name, value in trainer.model.state_dict().items())
+    (output / f"failed_{rank}.json").write_text(json.dumps({"error": found, "moved": moved, "log": records}))
 
 
 def look_for_a_checkpoint(rank: int, output: Path, world: int, problems: list[str | None]) -> None:
