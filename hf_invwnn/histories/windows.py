@@ -219,16 +219,14 @@ def _tensors(histories: datasets.Dataset, run_type: str, kind: str) -> Iterator[
     counterfactual = run_type == "counterfactual"
     mask = pc.and_(pc.equal(table["run_type"], run_type), pc.equal(table["kind"], kind))
     table = table.filter(mask)
-    lists = table["history"].combine_chunks()
-    starts, values = lists.offsets.to_numpy(), lists.values.to_numpy()
+    lists = table["history"]
     frame = table.drop_columns(["history"]).to_pandas().reset_index(drop=True)
     groups = frame.groupby(["run_id", "architecture", "dataset", "parameter"], observed=True).indices
     dropped = set()
     for (run, architecture, dataset, _), rows in sorted(groups.items()):
-        lengths = starts[rows + 1] - starts[rows]
-        if (lengths != lengths[0]).any():
+        history = _rows_of(lists, rows)
+        if history is None:
             raise ValueError(f"`histories` has weights of different lengths in one tensor of {run}.")
-        history = values[starts[rows][:, None] + np.arange(lengths[0])].astype(np.float32)
         answers = frame["counterfactual"].to_numpy(np.float32)[rows] if counterfactual else history[:, 0]
         if np.isfinite(history).all() and np.isfinite(answers).all():
             yield _Tensor(run, f"{architecture} x {dataset}", history, answers)
@@ -236,6 +234,23 @@ def _tensors(histories: datasets.Dataset, run_type: str, kind: str) -> Iterator[
             dropped.add(run)
     if dropped:
         logger.warning(f"{len(dropped)} runs have weights of kind {kind} that are not finite, which are left out.")
+
+
+def _rows_of(lists: pa.ChunkedArray, rows: np.ndarray) -> np.ndarray | None:
+    """
+    Some rows of a column of lists as an array `(N, length)` of float32; `None` if their lengths differ. The column as
+    a whole may hold more values than the offsets of one array can count.
+    """
+    parts = []
+    for run in np.split(rows, np.flatnonzero(np.diff(rows) != 1) + 1):
+        for chunk in lists.slice(int(run[0]), len(run)).chunks:
+            lengths = np.diff(chunk.offsets.to_numpy())
+            if (lengths != lengths[0]).any():
+                return None
+            parts.append(chunk.flatten().to_numpy().reshape(len(chunk), -1))
+    if len({part.shape[1] for part in parts}) != 1:
+        return None
+    return np.concatenate(parts).astype(np.float32, copy=False)
 
 
 def _joined(pieces: list[dict[str, Any]], kind: str) -> Windows:

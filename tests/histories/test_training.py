@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 from transformers import TrainingArguments, set_seed
 
 from hf_invwnn import InvWNNConfig, InvWNNModel, LinearPredictor
 from hf_invwnn.histories import Windows, best_linear_scale, cosine, relative_l1, residuals_of, train_predictor
+from hf_invwnn.histories.plan import RunSpec
+from hf_invwnn.histories.rows import history_dataset
+from hf_invwnn.histories.windows import _rows_of, windows_of
 from hf_invwnn.predictor import PARAMETER_KINDS
 
 
@@ -209,3 +213,26 @@ def test_a_predictor_trained_on_noise_does_not_follow_two_snapshots(tmp_path: Pa
         train_predictor(model, windows, arguments(tmp_path))
         answers.append(model.predict_residual(kicked.T, "conv").mean().item())
     assert answers[1] < answers[0], "the line through the whole goes up, so its past lies further down"
+
+
+def test_histories_of_8000_snapshots_become_windows_and_train_a_predictor() -> None:
+    """Also where the column has more values than the 32-bit offsets of one array can count."""
+    generator = np.random.default_rng(0)
+    length, weights = 8002, 50
+    values = generator.normal(size=(weights, length)).cumsum(axis=1).astype(np.float32)
+    chunk = pa.array(list(values))
+    chunks = 5_500  # 2.2e9 values, all of them the same memory
+    repeated = pa.chunked_array([chunk] * chunks)
+    rows = np.concatenate([np.arange(25, 50), 50 * (chunks - 1) + np.arange(10)])
+    read = _rows_of(repeated, rows)
+    assert read is not None and read.dtype == np.float32
+    np.testing.assert_array_equal(read, np.concatenate([values[25:], values[:10]]))
+    assert _rows_of(pa.chunked_array([pa.array([[1.0, 2.0], [3.0]])]), np.arange(2)) is None
+
+    spec, model = RunSpec("digits", "mlp"), torch.nn.Linear(weights, 1, bias=False)
+    windows = windows_of(history_dataset(spec, model, {"weight": values}), "linear", 8000, 1, stride=1)
+    assert windows.trajectory.shape == (2 * weights, 8000)
+    torch.testing.assert_close(windows.trajectory[:weights], torch.from_numpy(values[:, 1:8001]), rtol=0, atol=0)
+    predictor = InvWNNModel(InvWNNConfig(num_snapshots=8000, trajectory_scale="weight", hidden_size=8, stream_size=4))
+    batch = windows.__getitems__(range(16))
+    assert torch.isfinite(predictor(batch["trajectory"], "linear", batch["labels"]).loss)
