@@ -43,7 +43,7 @@ def test_the_commands_and_the_example_of_the_readme(tmp_path: Path, monkeypatch:
     unlearner = names["unlearner"]
     assert unlearner.stop_reason.startswith("stop_at_unseen_loss is met by round ")
     first, last = unlearner.history[0], unlearner.history[-1]
-    assert last["eval_forget_loss"] == pytest.approx(last["eval_unseen_loss"], rel=0.02)
+    assert last["eval_forget_loss"] == pytest.approx(unlearner.history[0]["eval_unseen_loss"], rel=0.01)
     assert last["eval_unseen_accuracy"] > first["eval_unseen_accuracy"]
     ViTForImageClassification.from_pretrained(tmp_path / "forgotten")
     assert len(re.findall(r"```python\n(.*?)```", text("README.md"), flags=re.DOTALL)[0].strip().splitlines()) <= 12

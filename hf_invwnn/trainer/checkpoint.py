@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 logger = logging.get_logger(__name__)
 
 # In the output directory: which run the next checkpoints belong to.
-RUN_NAME = "_run.json"
+RUN_NAME = "_run"
 
 
 @contextmanager

@@ -175,7 +175,7 @@ torch.manual_seed(0)
 forget, unseen = (
     Examples(pixel_values=torch.randn(8, 1, 8, 8), labels=torch.arange(8)) for _ in range(2)
 )
-options = dict(output_dir={folder!r}, eval_dataset=unseen, num_snapshots=2, num_rewinds=3)
+options = dict(output_dir={folder!r}, eval_dataset=unseen, num_snapshots=2, num_rewinds=3, max_unseen_loss_rise=100.0, max_unseen_accuracy_drop=1.0)
 unlearner = build_unlearner(build_model("vit"), forget, report_to="trackio", project="p", run_name="r", **options)
 unlearner.train()
 print(json.dumps([SQLiteStorage.get_logs("p", "r"), unlearner.history]))
