@@ -74,7 +74,7 @@ def answer(status: int, content: bytes = b'{"error": "busy"}', **headers: str) -
 
 def hang(handler: Any, body: bytes) -> bool:
     handler.close_connection = True
-    time.sleep(1.0)
+    time.sleep(0.4)
     return True
 
 
@@ -129,22 +129,32 @@ def contents(tmp_path: Path) -> Contents:
     return Contents(card, {"model.safetensors": tmp_path / "model.safetensors", "config.json": b"{}"})
 
 
-@pytest.fixture
-def misbehaving(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Misbehaving]:
+@pytest.fixture(scope="module")
+def served() -> Iterator[tuple[Misbehaving, str]]:
+    """One server for all tests, because its end takes half a second."""
     hub = Misbehaving()
-    monkeypatch.setattr("server.Handler", FaultyHandler)
-    server, url = start(hub)
-    monkeypatch.setattr(constants, "ENDPOINT", url)
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: hub.slept.append(seconds))
-    yield hub
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("server.Handler", FaultyHandler)
+        server, url = start(hub)
+    yield hub, url
     server.shutdown()
     server.server_close()
 
 
+@pytest.fixture
+def misbehaving(served: tuple[Misbehaving, str], monkeypatch: pytest.MonkeyPatch) -> Misbehaving:
+    hub, url = served
+    hub.reset()
+    hub.fault, hub.times, hub.met, hub.slept = None, 10**6, 0, []
+    monkeypatch.setattr(constants, "ENDPOINT", url)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr("huggingface_hub.utils._http.time.sleep", lambda seconds: hub.slept.append(seconds))
+    return hub
+
+
 def patience(hub: Misbehaving) -> Patience:
-    return Patience(connect=0.5, read=0.3, retries=2, sleep=hub.slept.append)
+    return Patience(connect=0.5, read=0.15, retries=2, sleep=hub.slept.append)
 
 
 def files_on(hub: Misbehaving) -> set[str]:
