@@ -98,7 +98,6 @@ class SetNames:
         """A text with the names replaced, and without paths."""
         for name in sorted(self.public, key=len, reverse=True):
             text = re.sub(rf"(?<![A-Za-z0-9]){re.escape(name)}(?![A-Za-z0-9])", self.public[name], text)
-            text = text.replace(f"eval_{name}_", f"eval_{self.public[name]}_")
         return without_paths(text)
 
 

@@ -19,10 +19,11 @@ from ..image_classification import evaluate_model, predict
 from ..methods import find_method, make_unlearner
 from ..metrics import ua, unlearning_accuracy
 from ..trainer.arguments import UnlearningArguments
-from ..trainer.quiet import QUIET, without_printing
+from ..trainer.identity import own_parameters
+from ..trainer.quiet import QUIET, without_printing, without_warnings
 from ..trainer.unlearner import Unlearner
 from .memory import peak_memory
-from .settings import ComparisonSettings, own_parameters
+from .settings import ComparisonSettings
 from .starting_point import StartingPoint, prepare_start
 
 
@@ -90,7 +91,8 @@ def run_once(run: Run, start: StartingPoint | None = None) -> dict[str, Any]:
     unlearner = build_unlearner(run, start, datasets, eval_sets)
     with peak_memory() as memory:
         began = time.perf_counter()
-        unlearner.train()
+        with without_warnings():
+            unlearner.train()
         seconds = time.perf_counter() - began
     history = unlearner.history
     result = {
@@ -129,7 +131,7 @@ def build_unlearner(
         datasets (`dict[str, Dataset]`): Holds `"forget"`, and `"retain"` if it is loaded already.
         eval_sets (`dict[str, Dataset]`): Sets to evaluate in addition to D_f.
     """
-    method, own = find_method(run.method), own_parameters(run.method)
+    method, own = find_method(run.method), own_parameters(find_method(run.method))
     known = {item.name for item in dataclasses.fields(UnlearningArguments)}
     arguments = {
         **QUIET,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import inspect
 import itertools
 import json
 import os
@@ -16,7 +15,7 @@ from ..files import read_yaml_mapping
 from ..image_classification import DataArguments, ModelArguments, ScenarioArguments
 from ..methods import find_method
 from ..trainer.arguments import UnlearningArguments
-from ..trainer.unlearner import Unlearner
+from ..trainer.identity import own_parameters
 
 
 # Arguments that a comparison sets itself, the same for every method.
@@ -163,22 +162,9 @@ def read_settings(path: str | os.PathLike, dataset: str | None = None) -> Compar
     return ComparisonSettings(methods=methods, **values)
 
 
-def own_parameters(method: str) -> set[str]:
-    """Keyword-only parameters of a method that [`Unlearner`] does not have."""
-    shared = set(inspect.signature(Unlearner.__init__).parameters) | {"retain_dataset"}
-    own = {
-        name
-        for kind in find_method(method).__mro__
-        if issubclass(kind, Unlearner) and kind is not Unlearner and "__init__" in vars(kind)
-        for name, parameter in inspect.signature(vars(kind)["__init__"]).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY
-    }
-    return own - shared
-
-
 def _check_grid(sweep: MethodSweep) -> None:
     known = {item.name for item in dataclasses.fields(UnlearningArguments)} - set(_FIXED)
-    own = own_parameters(sweep.name)
+    own = own_parameters(find_method(sweep.name))
     for name, values in sweep.grid.items():
         if name not in known | own:
             raise ValueError(
@@ -192,4 +178,4 @@ def _hash(parts: Any, seed: int) -> str:
     return hashlib.sha256(json.dumps([parts, seed], sort_keys=True).encode()).hexdigest()[:16]
 
 
-__all__ = ["ComparisonSettings", "MethodSweep", "own_parameters", "read_settings"]
+__all__ = ["ComparisonSettings", "MethodSweep", "read_settings"]

@@ -14,6 +14,7 @@ from ..errors import InsufficientMemoryError
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+VERBOSE = "--verbose"
 
 # Command -> summary. The module of a command has its name and a function `main(words, summary)`.
 COMMANDS = {
@@ -36,7 +37,8 @@ def build_parser() -> argparse.ArgumentParser:
         prog="hf-invwnn",
         usage="hf-invwnn COMMAND [ARGUMENTS]",
         description="Make a trained model forget given examples from those examples alone.",
-        epilog=f"commands:\n{commands}\n\n`hf-invwnn COMMAND --help` lists the arguments of a command.",
+        epilog=f"commands:\n{commands}\n\n`hf-invwnn COMMAND --help` lists the arguments of a command. "
+        "With `--verbose` every step is logged, and the cause of an error shown.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=__version__)
@@ -55,14 +57,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         `int`: 0; 1 after a mismatch in `verify`; 2 after bad input and 130 after ctrl-C, with a message on standard
             error.
     """
-    words = list(sys.argv[1:] if arguments is None else arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    words = [word for word in given if word != VERBOSE]
     command = build_parser().parse_args(words[:1]).command
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s: %(message)s")
+    if VERBOSE in given:
+        logging.getLogger().setLevel(logging.INFO)
     try:
         module = import_module(f".{command.replace('-', '_')}", __package__)
         return module.main(words[1:], COMMANDS[command]) or 0
     except (ValueError, OSError, ImportError, InsufficientMemoryError) as error:
-        if "--verbose" in words:
+        if VERBOSE in given:
             logging.getLogger(__name__).exception("The cause of the error:")
         if isinstance(error, ModuleNotFoundError) and (error.name or "").startswith("diffusers"):
             error = ImportError("diffusion models need diffusers: pip install 'hf-invwnn[diffusion]'.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -31,7 +30,6 @@ class PushArguments:
     allow_unfinished: bool = field(
         default=False, metadata={"help": "Also push a model that is unchanged or does not reach its target."}
     )
-    verbose: bool = field(default=False, metadata={"help": "Log every step, and show the cause of an error."})
     license: str | None = field(default=None, metadata={"help": "Licence for the card, such as apache-2.0."})
     base_model: str | None = field(default=None, metadata={"help": "Hub id of the original model, for the card."})
     dataset: list[str] | None = field(default=None, metadata={"help": "Hub ids of the training data, for the card."})
@@ -43,8 +41,6 @@ def main(words: Sequence[str], summary: str) -> None:
         "repo": "user/name; created if it does not exist",
     }
     arguments, folder, repo = parse_command("push", words, [PushArguments], summary, positionals)
-    if arguments.verbose:
-        logging.getLogger().setLevel(logging.INFO)
     commit = push_folder(
         folder,
         repo,

@@ -10,7 +10,7 @@ from typing import Any
 from torch import nn
 
 from ..trainer.arguments import UnlearningArguments
-from ..trainer.quiet import QUIET, without_printing
+from ..trainer.quiet import QUIET, without_printing, without_warnings
 from ..trainer.unlearner import Unlearner
 
 
@@ -104,7 +104,8 @@ def relearn(
     learner = Unlearner(
         copy.deepcopy(model), args, forget_dataset, stopping_rules=[Relearned(level)], train_dataset=retain_dataset
     )
-    without_printing(learner).train()
+    with without_warnings():
+        without_printing(learner).train()
     highest = max(point["eval_forget_accuracy"] for point in learner.history)
     return Relearning(int(learner.history[-1]["step"]) if highest >= level else None, 100 * highest)
 

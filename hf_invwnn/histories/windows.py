@@ -86,13 +86,17 @@ class Windows(torch.utils.data.Dataset):
 
     def at_most(self, per_family: int, seed: int = 0) -> Windows:
         """A random subset with at most `per_family` windows of each family, so that large models do not dominate."""
-        order = np.random.default_rng(seed).permutation(len(self))
-        chosen = [order[self.family[order] == family][:per_family] for family in np.unique(self.family)]
-        return self.select(np.sort(np.concatenate(chosen)))
+        return self.select(_drawn(self.family, per_family, seed))
 
 
 def windows_of(
-    histories: datasets.Dataset, kind: str, num_snapshots: int, rewind_epochs: int, stride: int = 3
+    histories: datasets.Dataset,
+    kind: str,
+    num_snapshots: int,
+    rewind_epochs: int,
+    stride: int = 3,
+    per_family: int | None = None,
+    seed: int = 0,
 ) -> Windows:
     """
     Windows of every ordinary history of one kind, one every `stride` epochs.
@@ -105,10 +109,16 @@ def windows_of(
         num_snapshots (`int`): K.
         rewind_epochs (`int`): U.
         stride (`int`, defaults to 3): Epochs between two windows of a history.
+        per_family (`int`, *optional*): The number of windows of each family that are kept, as by
+            [`Windows.at_most`]. Only these are copied, so that long windows, which overlap, fit into memory.
+        seed (`int`, defaults to 0): Draws the windows that are kept.
 
     Raises:
-        ValueError: A column is missing, a history is shorter than K + U, or no weight of this kind moved.
+        ValueError: A column is missing, a history is shorter than K + U, no weight of this kind moved, or
+            `per_family` is not positive.
     """
+    if per_family is not None and per_family < 1:
+        raise ValueError(f"`per_family` must be positive, got {per_family}.")
     pieces = []
     for tensor in _tensors(histories, "ordinary", kind):
         history = tensor.history
@@ -120,7 +130,7 @@ def windows_of(
         for start in range(rewind_epochs, history.shape[1] - num_snapshots + 1, stride):
             window = history[:, start : start + num_snapshots]
             pieces.append(tensor.piece(window, history[:, start - rewind_epochs]))
-    return _joined(pieces, kind)
+    return _joined(pieces, kind, per_family, seed)
 
 
 def counterfactual_windows(histories: datasets.Dataset, kind: str, num_snapshots: int) -> Windows:
@@ -212,6 +222,13 @@ class _Tensor:
         }
 
 
+def _drawn(families: np.ndarray, per_family: int, seed: int) -> np.ndarray:
+    """Sorted positions of a random subset with at most `per_family` of each family."""
+    order = np.random.default_rng(seed).permutation(len(families))
+    chosen = [order[families[order] == family][:per_family] for family in np.unique(families)]
+    return np.sort(np.concatenate(chosen))
+
+
 def _tensors(histories: datasets.Dataset, run_type: str, kind: str) -> Iterator[_Tensor]:
     if missing := sorted(_NEEDED - set(histories.column_names)):
         raise ValueError(f"`histories` lacks the columns {missing}.")
@@ -253,11 +270,20 @@ def _rows_of(lists: pa.ChunkedArray, rows: np.ndarray) -> np.ndarray | None:
     return np.concatenate(parts).astype(np.float32, copy=False)
 
 
-def _joined(pieces: list[dict[str, Any]], kind: str) -> Windows:
-    moved = [piece for piece in pieces if not piece["still"]]
+def _joined(pieces: list[dict[str, Any]], kind: str, per_family: int | None = None, seed: int = 0) -> Windows:
+    moved = [piece for piece in pieces if not piece.pop("still")]
     if not moved:
         raise ValueError(f"`histories` has no weights of the kind {kind!r} that moved.")
-    whole = {name: np.concatenate([piece[name] for piece in moved]) for name in moved[0] if name != "still"}
+    if per_family is not None:
+        chosen = _drawn(np.concatenate([piece["family"] for piece in moved]), per_family, seed)
+        ends = np.cumsum([len(piece["labels"]) for piece in moved])
+        parts = np.split(chosen, np.searchsorted(chosen, ends[:-1]))
+        starts = [0, *ends[:-1]]
+        moved = [
+            {name: values[rows - start] for name, values in piece.items()}
+            for piece, rows, start in zip(moved, parts, starts, strict=True)
+        ]
+    whole = {name: np.concatenate([piece[name] for piece in moved]) for name in moved[0]}
     tensors = (torch.from_numpy(whole[name]).float() for name in _TENSORS)
     trajectory, labels, unit, tensor_scale = tensors
     return Windows(trajectory, labels, unit, tensor_scale, kind, whole["family"], whole["run"])

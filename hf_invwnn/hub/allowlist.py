@@ -28,7 +28,7 @@ _MODEL = re.compile(
     re.VERBOSE,
 )
 # The vocabularies of the tokenizers of transformers.
-VOCABULARY = re.compile(
+_VOCABULARY = re.compile(
     r"""(
     tokenizer\.json | tokenizer\.model | vocab\.(json|txt) | vocab-(src|tgt)\.json | target_vocab\.json | merges\.txt
     | (spiece|spm|spm_char|sentencepiece|sentencepiece\.bpe)\.model | (source|target)\.spm | entity_vocab\.json
@@ -88,8 +88,13 @@ def may_be_uploaded(path: str, components: tuple[str, ...] = ()) -> bool:
     return (folder in components and _of_component(name)) or _DATA.fullmatch(path) is not None
 
 
+def is_vocabulary(path: str) -> bool:
+    """Whether a file is the vocabulary of a tokenizer."""
+    return _VOCABULARY.fullmatch(path.rpartition("/")[2]) is not None
+
+
 def _of_model(name: str) -> bool:
-    return _MODEL.fullmatch(name) is not None or VOCABULARY.fullmatch(name) is not None
+    return _MODEL.fullmatch(name) is not None or is_vocabulary(name)
 
 
 def _of_component(name: str) -> bool:
@@ -121,8 +126,8 @@ __all__ = [
     "INDICES_NAME",
     "PIPELINE_INDEX",
     "RECORD_NAME",
-    "VOCABULARY",
     "WEIGHTS",
+    "is_vocabulary",
     "may_be_uploaded",
     "model_files",
 ]

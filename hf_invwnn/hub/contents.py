@@ -9,7 +9,7 @@ from pathlib import Path
 from huggingface_hub.repocard import RepoCard
 
 from ..files import read_json_object
-from .allowlist import CARD_NAME, VOCABULARY, WEIGHTS, model_files
+from .allowlist import CARD_NAME, WEIGHTS, is_vocabulary, model_files
 
 
 @dataclass(frozen=True)
@@ -77,11 +77,22 @@ def check_loadable(folder: Path, files: Mapping[str, Path | bytes]) -> None:
                 f"`{folder}`: {name} has an `auto_map`, so the model loads only with the Python code it names, which "
                 "is never uploaded; register the classes in a package, or remove `auto_map`."
             )
-    if "tokenizer_config.json" in files and not any(VOCABULARY.fullmatch(name) for name in files):
-        raise ValueError(
-            f"`{folder}`: tokenizer_config.json would be uploaded without a vocabulary, so the tokenizer would not "
-            "load; save the tokenizer before the model (or pass it as `processing_class`), and save the run again."
-        )
+        place, _, own = name.rpartition("/")
+        vocabularies = [other for other in files if other.rpartition("/")[0] == place and is_vocabulary(other)]
+        if own == "tokenizer_config.json" and not vocabularies and needs_vocabulary(config.get("tokenizer_class")):
+            raise ValueError(
+                f"`{folder}`: {name} would be uploaded without a vocabulary, so the tokenizer would not load; save "
+                "the tokenizer before the model (or pass it as `processing_class`), and save the run again."
+            )
+
+
+# Tokenizers of bytes and of code points.
+_WITHOUT_VOCABULARY = ("ByT5Tokenizer", "CanineTokenizer", "PerceiverTokenizer")
+
+
+def needs_vocabulary(tokenizer_class: str | None) -> bool:
+    """Whether a tokenizer has a vocabulary in files of its own."""
+    return tokenizer_class not in _WITHOUT_VOCABULARY
 
 
 def left_out(folder: Path, files: Collection[str]) -> tuple[str, ...]:
@@ -90,7 +101,7 @@ def left_out(folder: Path, files: Collection[str]) -> tuple[str, ...]:
     names = []
     for path in sorted(folder.iterdir()):
         name = f"{path.name}/" if path.is_dir() and not path.is_symlink() else path.name
-        if path.name not in (*files, *folders, CARD_NAME) and not path.name.endswith(".lock"):
+        if path.name not in (*files, *folders, CARD_NAME):
             names.append(name)
     return tuple(names)
 

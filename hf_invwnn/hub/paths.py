@@ -14,6 +14,8 @@ _HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}(/[A-Za-z0-9][\w.-]{0,95})?")
 # A path of a machine: absolute, from the home folder, relative with dots, of Windows, or a file URL. What stands
 # before it must not make it the end of a word or of a web address.
 _PATH = re.compile(r"(?<![\w:/.~-])(?:file:|~/|\.{1,2}[/\\]|/(?=\w)|[A-Za-z]:[\\/]|\\\\)[^\s`'\",;)\]]+")
+# A value that is nothing but a path, whose names may hold spaces.
+_WHOLE_PATH = re.compile(r"[^\n`'\"]+")
 # Keys under which a value is a name, a folder or a file.
 _NAMES_A_PLACE = ("name_or_path", "_path", "_file", "_dir", "_folder", "path")
 # Configurations that `save_pretrained` writes. Vocabularies are not among them: their entries may look like paths.
@@ -32,7 +34,7 @@ def without_paths(text: str) -> str:
 
 def is_path(value: str, key: str = "") -> bool:
     """Whether the value of a key is a path of a machine."""
-    if _PATH.fullmatch(value.strip()):
+    if _PATH.match(value.strip()) and (key.endswith(_NAMES_A_PLACE) or _WHOLE_PATH.fullmatch(value.strip())):
         return True
     return key.endswith(_NAMES_A_PLACE) and bool(value) and ("\\" in value or _exists(value))
 

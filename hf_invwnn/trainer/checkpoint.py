@@ -177,6 +177,7 @@ def save_run(unlearner: Unlearner, folder: str | os.PathLike) -> None:
                 "arguments": free_arguments(unlearner),
                 "schedule": schedule(unlearner),
                 "identity": unlearner.cached_fingerprint(),
+                "frozen": unlearner.frozen_hash,
                 "world": shards.world,
                 "layout": shards.layout,
                 "tracked": list(tracked.parameters),
@@ -203,7 +204,7 @@ def load_run(unlearner: Unlearner, folder: str | os.PathLike) -> None:
     saved = {**state["schedule"], layout: state["layout"]}
     if different := difference(saved, {**schedule(unlearner), layout: shards.layout}):
         raise CheckpointMismatchError(different)
-    if hash_of_frozen(unlearner) != unlearner.frozen_hash:
+    if hash_of_frozen(unlearner) != state["frozen"]:
         raise CheckpointMismatchError("its weights that the run does not change are not those of the model")
     tensors = load_tensors(folder, shards.rank, shards.world)
     method_tensors, current_weights, good_weights = (

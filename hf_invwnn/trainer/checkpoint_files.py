@@ -198,7 +198,7 @@ _ALSO_NEEDED = {
     "random state (`rng_state.pth`)": ("rng_state*.pth",),
 }
 _STATE_KEYS = {
-    *("format_version", "run_id", "step", "arguments", "schedule", "identity"),
+    *("format_version", "run_id", "step", "arguments", "schedule", "identity", "frozen"),
     *("world", "layout", "tracked", "method_count", "run"),
 }
 

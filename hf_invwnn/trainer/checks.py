@@ -130,7 +130,9 @@ def check_rules(rules: Sequence[StoppingRule], evaluation_sets: Mapping[str, Any
                 )
 
 
-def check_distribution(accelerator: Accelerator, method: str, needs_whole_weights: bool) -> None:
+def check_distribution(
+    accelerator: Accelerator, method: str, needs_whole_weights: bool, auto_find_batch_size: bool = False
+) -> None:
     """
     Raises:
         ValueError: The weights are distributed in a way that trajectories, or `method`, do not support.
@@ -140,6 +142,11 @@ def check_distribution(accelerator: Accelerator, method: str, needs_whole_weight
         raise ValueError(
             "`fsdp_version` is 1, which hides the parameters in flat ones; set `fsdp_version: 2` in the configuration "
             "of accelerate."
+        )
+    if fsdp is not None and auto_find_batch_size:
+        raise ValueError(
+            "`auto_find_batch_size` must stay False under FSDP: after an out-of-memory error the start of the run "
+            "could not be restored."
         )
     saved_as = str(getattr(fsdp, "state_dict_type", ""))
     if fsdp is not None and "FULL_STATE_DICT" not in saved_as:

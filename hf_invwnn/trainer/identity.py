@@ -5,10 +5,11 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from torch.distributed.tensor import DTensor
 from transformers import TrainerState
 
@@ -85,48 +86,61 @@ def free_arguments(unlearner: Unlearner) -> dict[str, Any]:
     return {name: arguments[name] for name in FREE_ARGUMENTS}
 
 
-def method_settings(unlearner: Unlearner) -> dict[str, Any]:
-    """
-    The settings of a method: the keyword-only parameters of its class that it keeps as attributes of the same name,
-    if they are numbers, strings or tensors.
-    """
-    from .unlearner import Unlearner as Base
+def own_parameters(method: type[Unlearner]) -> set[str]:
+    """Keyword-only parameters of a method that [`Unlearner`] does not have."""
+    from .unlearner import Unlearner
 
-    shared = set(inspect.signature(Base.__init__).parameters)
-    names = {
+    shared = set(inspect.signature(Unlearner.__init__).parameters) | {"retain_dataset"}
+    own = {
         name
-        for kind in type(unlearner).__mro__
-        if issubclass(kind, Base) and "__init__" in vars(kind)
+        for kind in method.__mro__
+        if issubclass(kind, Unlearner) and kind is not Unlearner and "__init__" in vars(kind)
         for name, parameter in inspect.signature(vars(kind)["__init__"]).parameters.items()
-        if parameter.kind is parameter.KEYWORD_ONLY and name not in shared
+        if parameter.kind is parameter.KEYWORD_ONLY
     }
-    values = {name: getattr(unlearner, name, None) for name in sorted(names)}
+    return own - shared
+
+
+def method_settings(unlearner: Unlearner) -> dict[str, Any]:
+    """The parameters of a method that it keeps as attributes of the same name, if numbers, texts or tensors."""
+    values = {name: getattr(unlearner, name, None) for name in sorted(own_parameters(type(unlearner)))}
     values = {name: value.tolist() if torch.is_tensor(value) else value for name, value in values.items()}
     return {name: value for name, value in values.items() if isinstance(value, (bool, int, float, str, list))}
 
 
-def start_hash(model: torch.nn.Module, without: Iterable[str] = ()) -> str:
+def start_hash(unlearner: Unlearner, frozen: str) -> str:
     """
-    SHA-256 of all parameters and buffers of a model. With sharded parameters a collective operation.
+    SHA-256 of all parameters and buffers of a model, the same on all processes: that of the first one, because the
+    others may load the weights later (`fsdp_cpu_ram_efficient_loading`).
 
     Args:
-        model (`nn.Module`): The model.
-        without (`Iterable[str]`, *optional*): Names of tensors to leave out.
+        unlearner ([`Unlearner`]): The run.
+        frozen (`str`): The hash of the parameters that the run does not change, see [`hash_of_frozen`].
     """
-    left_out = set(without)
-    tensors = {**dict(model.named_parameters()), **dict(model.named_buffers())}
-    return tensors_hash(
-        (name, value.full_tensor() if isinstance(value, DTensor) else value)
-        for name, value in tensors.items()
-        if name not in left_out
-    )
+    model = unlearner.accelerator.unwrap_model(unlearner.model)
+    tracked = {name: value for name, value in model.named_parameters() if name in unlearner.tracked.parameters}
+    digest = tensors_hash(_whole({**tracked, **dict(model.named_buffers())}))
+    return of_first_process(unlearner, hashlib.sha256(f"{frozen}{digest}".encode()).hexdigest())
 
 
 def hash_of_frozen(unlearner: Unlearner) -> str:
-    """SHA-256 of all tensors of a model that the run does not change, such as a base model under an adapter."""
-    tracked = unlearner.tracked
+    """
+    SHA-256 of the parameters of a model that the run does not change, such as a base model under an adapter; that of
+    the first process. With sharded parameters a collective operation.
+    """
     model = unlearner.accelerator.unwrap_model(unlearner.model)
-    return start_hash(model, without=[*tracked.parameters, *tracked.buffers])
+    frozen = {name: value for name, value in model.named_parameters() if name not in unlearner.tracked.parameters}
+    return of_first_process(unlearner, tensors_hash(_whole(frozen)))
+
+
+def of_first_process(unlearner: Unlearner, value: Any) -> Any:
+    """The value that the first process has, on all processes."""
+    return broadcast_object_list([value])[0] if unlearner.args.world_size > 1 else value
+
+
+def _whole(tensors: Mapping[str, torch.Tensor]) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, value in tensors.items():
+        yield name, value.full_tensor() if isinstance(value, DTensor) else value
 
 
 def note_settings(unlearner: Unlearner, state: TrainerState) -> None:
@@ -191,5 +205,7 @@ __all__ = [
     "identity_of",
     "method_settings",
     "note_settings",
+    "of_first_process",
+    "own_parameters",
     "start_hash",
 ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from accelerate.utils import broadcast_object_list
 from torch import nn
 from transformers import Trainer
 
@@ -33,7 +34,9 @@ def divides_by_items(trainer: Trainer, dataset: Any) -> bool:
             return True
         inputs = collated(trainer, "forget_dataset", dataset, examples)
         losses = [_loss(model, {**inputs, "num_items_in_batch": torch.tensor(items)}) for items in (1, 2)]
-    return None not in losses and not torch.equal(*losses)  # type: ignore[arg-type]
+    uses = None not in losses and not torch.equal(*losses)  # type: ignore[arg-type]
+    # Other processes may load their weights later; all must scale alike.
+    return bool(broadcast_object_list([uses])[0]) if trainer.args.world_size > 1 else uses
 
 
 @torch.no_grad()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from transformers import Trainer
@@ -25,4 +28,19 @@ def without_printing(trainer: AnyTrainer) -> AnyTrainer:
     return trainer
 
 
-__all__ = ["QUIET", "without_printing"]
+@contextmanager
+def without_warnings() -> Iterator[None]:
+    """Silences what a run says of its end, where the caller says it: a run of a comparison, or relearning."""
+    log = logging.getLogger("hf_invwnn.trainer.callback")
+
+    def is_error(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
+    log.addFilter(is_error)
+    try:
+        yield
+    finally:
+        log.removeFilter(is_error)
+
+
+__all__ = ["QUIET", "without_printing", "without_warnings"]

@@ -142,7 +142,7 @@ class Unlearner(Trainer):
             eval_dataset=sets,
             **trainer_kwargs,
         )
-        check_distribution(self.accelerator, type(self).__name__, self.needs_whole_weights)
+        check_distribution(self.accelerator, type(self).__name__, self.needs_whole_weights, args.auto_find_batch_size)
         if label_names is not None:
             self.label_names = list(label_names)
         self.makes_optimizer = self.optimizer is None
@@ -166,7 +166,7 @@ class Unlearner(Trainer):
         # The arguments of the last call of `train()` as they were used.
         self.used_settings: dict[str, Any] | None = None
         self.run_id = ""
-        # Hash of what the run does not change, before a checkpoint was loaded.
+        # Hash of the parameters that no run changes.
         self.frozen_hash: str | None = None
         self.unlearning = UnlearningCallback(self, rules)
         self.add_callback(self.unlearning)
@@ -207,8 +207,10 @@ class Unlearner(Trainer):
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same in all parts of a run that is resumed, by name; see [`identity_of`]."""
+        if self.frozen_hash is None:
+            self.frozen_hash = hash_of_frozen(self)
         if self._start_hash is None:
-            self._start_hash = start_hash(self.accelerator.unwrap_model(self.model))
+            self._start_hash = start_hash(self, self.frozen_hash)
         return identity_of(self, self._start_hash)
 
     # ---- Measuring ----
@@ -280,9 +282,8 @@ class Unlearner(Trainer):
         self._fingerprint = None
         model = self.accelerator.unwrap_model(self.model)
         reshard(model)
+        self.cached_fingerprint()  # before a weight changes, and on all processes together
         folder = checkpoint.find_checkpoint(self, resume_from_checkpoint)
-        self.cached_fingerprint()  # before a weight changes
-        self.frozen_hash = None if folder is None else hash_of_frozen(self)
         if self.makes_optimizer:
             self.optimizer = None  # that of an earlier call has its learning rate and moments
         self.last_good.folder = self.args.trajectory_path

@@ -67,10 +67,11 @@ def load_windows(args: PredictorArguments, target: str) -> SplitWindows:
 
     def cut(rows, kind: str) -> Windows:  # type: ignore[no-untyped-def]
         if target == "counterfactual":
-            windows = counterfactual_windows(rows, kind, args.num_snapshots)
+            windows = counterfactual_windows(rows, kind, args.num_snapshots).at_most(args.windows_per_family)
         else:
-            windows = windows_of(rows, kind, args.num_snapshots, args.rewind_epochs)
-        windows = windows.at_most(args.windows_per_family)
+            windows = windows_of(
+                rows, kind, args.num_snapshots, args.rewind_epochs, per_family=args.windows_per_family
+            )
         windows.normalized = args.trajectory_scale != "none"
         return windows
 

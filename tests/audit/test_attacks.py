@@ -10,8 +10,6 @@ import hashlib
 import itertools
 import json
 import re
-import shutil
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ import numpy as np
 import pytest
 from datasets import Dataset
 from finished_runs import FORGET
-from helpers import Examples, build_model, build_unlearner
+from helpers import Examples, build_unlearner
 
 from hf_invwnn import UnlearningArguments
 from hf_invwnn.audit.examples import BANDS, LEAST_SHARED, shared, shown_examples
@@ -240,8 +238,8 @@ def test_no_text_of_the_user_is_published(tmp_path: Path) -> None:
     assert '"set_1": 7' in public and "eval_set_1_loss" in public and "0.3 of eval_set_1_accuracy" in public
     assert '"learning_rate": 0.1' in public
     write_record(record, tmp_path)
-    for report in (gather_report(tmp_path),):
-        assert CANARY not in json.dumps(report) and CANARY not in render_report(report)
+    report = gather_report(tmp_path)
+    assert CANARY not in json.dumps(report) and CANARY not in render_report(report)
 
 
 def test_the_arguments_on_record_are_arguments_and_no_seeds() -> None:
@@ -286,7 +284,8 @@ def test_other_texts_stay(text: str) -> None:
 
 def test_paths_are_taken_out_of_configurations_at_any_depth(tmp_path: Path) -> None:
     config = {
-        "base_model_name_or_path": "/secret/base", "auto": {"list": ["/secret/x", {"_name_or_path": "C:\\secret"}]},
+        "base_model_name_or_path": "/secret/base", "source": "/secret/the base",
+        "auto": {"list": ["/secret/x", {"_name_or_path": "C:\\secret"}]},
         "vocab_file": str(tmp_path), "hidden_size": 3, "task_type": "CAUSAL_LM", "name_or_path": "ada/model",
     }  # fmt: skip
     filtered = config_without_paths(config, "ada/base")
@@ -338,114 +337,6 @@ def test_an_adapter_is_pushed_without_the_path_of_its_base_model(tmp_path: Path)
             )
             assert str(tmp_path) not in everything and "customer" not in everything
         assert str(tmp_path) in (tmp_path / name / folder / "adapter_config.json").read_text(), "the user's file stays"
-
-
-# ---- Files ----
-
-
-def test_only_the_owner_can_read_private_files(finished_run: Path, tmp_path: Path) -> None:
-    for path in [finished_run / "_private", *(finished_run / "_private").rglob("*")]:
-        assert stat.S_IMODE(path.stat().st_mode) == (0o700 if path.is_dir() else 0o600), path
-    run = tmp_path / "run"
-    (run / "_private").mkdir(parents=True, mode=0o755)
-    (run / "_private").chmod(0o755)
-    make_private_folder(run)
-    assert stat.S_IMODE((run / "_private").stat().st_mode) == 0o700
-
-
-def test_a_link_in_place_of_the_private_folder_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "run").mkdir()
-    (tmp_path / "run" / "_private").symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ValueError, match="must be a folder of the run, not a link"):
-        make_private_folder(tmp_path / "run")
-    assert list((tmp_path / "elsewhere").iterdir()) == []
-
-
-def test_splits_are_saved_for_their_owner_alone(marked_splits: Any, tmp_path: Path) -> None:
-    marked_splits.save_to_disk(tmp_path / "splits")
-    for path in [tmp_path / "splits", *(tmp_path / "splits").rglob("*")]:
-        assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
-
-
-def test_no_pickle_lies_beside_a_saved_model(tmp_path: Path, noisy: Examples) -> None:
-    """`training_args.bin`, which the Trainer writes, is one, and holds what the arguments hold."""
-    unlearner = build_unlearner(build_model("vit"), noisy, output_dir=tmp_path, hub_token="hf_secret_4711")
-    unlearner.train()
-    unlearner.save_model()
-    assert not [path for path in tmp_path.rglob("*") if path.suffix in (".bin", ".pt", ".pkl", ".pth")]
-    for path in (path for path in tmp_path.rglob("*") if path.is_file()):
-        assert b"hf_secret_4711" not in path.read_bytes(), path
-
-
-def test_what_is_not_in_the_record_is_not_pushed_and_links_are_not_followed(
-    finished_run: Path, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(finished_run, run)
-    for name in ("modeling_mine.py", "video_preprocessor_config.json", "spm.model", "entity_vocab.json"):
-        (run / name).write_text("{}")
-    (tmp_path / "secret.json").write_text('{"secret": 1}')
-    (run / "generation_config.json").symlink_to(tmp_path / "secret.json")
-    contents = run_contents(run, "ada/forgotten")
-    assert set(contents.files) == {"config.json", "model.safetensors", "preprocessor_config.json", "unlearning.json"}
-    assert {"modeling_mine.py", "video_preprocessor_config.json", "spm.model", "entity_vocab.json",
-            "generation_config.json", "_private/", "checkpoint-2/"} <= set(contents.left_out)  # fmt: skip
-    (run / "model.safetensors").rename(tmp_path / "weights")
-    (run / "model.safetensors").symlink_to(tmp_path / "weights")
-    with pytest.raises(FileNotFoundError, match="holds no weights"):
-        run_contents(run, "ada/forgotten")
-
-
-def test_a_run_folder_that_is_a_link_is_pushed(finished_run: Path, tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(finished_run)
-    assert "model.safetensors" in run_contents(tmp_path / "link", "ada/forgotten").files
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "match"),
-    [
-        (
-            "config.json",
-            {"auto_map": {"AutoModel": "modeling_mine.Mine"}},
-            "has an `auto_map`, so the model loads only",
-        ),
-        ("tokenizer_config.json", {"tokenizer_class": "T5Tokenizer"}, "would be uploaded without a vocabulary"),
-    ],
-)
-def test_what_would_not_load_is_refused(
-    name: str, content: dict, match: str, finished_run: Path, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(finished_run, run)
-    path = run / name
-    path.write_text(json.dumps({**(json.loads(path.read_text()) if path.exists() else {}), **content}))
-    record = json.loads((run / "unlearning.json").read_text())
-    record["files"][name] = hashlib.sha256(path.read_bytes()).hexdigest()
-    (run / "unlearning.json").write_text(json.dumps(record))
-    with pytest.raises(ValueError, match=match):
-        run_contents(run, "ada/forgotten")
-
-
-@pytest.mark.parametrize("outcome", ["unchanged", "target not reached"])
-def test_a_run_that_fell_short_is_pushed_only_if_that_is_said(
-    outcome: str, finished_run: Path, tmp_path: Path
-) -> None:
-    run = tmp_path / "run"
-    shutil.copytree(finished_run, run)
-    record = json.loads((run / "unlearning.json").read_text())
-    (run / "unlearning.json").write_text(json.dumps({**record, "outcome": outcome}))
-    with pytest.raises(ValueError, match=f"the outcome of the run is '{outcome}'"):
-        run_contents(run, "ada/forgotten")
-    card = run_contents(run, "ada/forgotten", allow_unfinished=True).card.text
-    assert {"unchanged": "It was not changed", "target not reached": "It fell short of its target"}[outcome] in card
-
-
-def test_nothing_published_of_the_finished_run_is_private(finished_run: Path) -> None:
-    text = published(finished_run)
-    assert '"seed"' not in text and "sha256_of" not in text
-    assert str(finished_run) not in text
-    assert (finished_run / "_private" / "salt").read_text() not in text
 
 
 # ---- Size ----

@@ -12,11 +12,12 @@ import yaml
 from transformers import AutoModelForImageClassification
 
 from hf_invwnn.benchmark import ComparisonSettings, MethodSweep, compare, read_settings
-from hf_invwnn.benchmark.settings import own_parameters
 from hf_invwnn.benchmark.starting_point import prepare_start
 from hf_invwnn.benchmark.tables import comparison_table, cost_table, curve_table, plot_comparison, verdicts
 from hf_invwnn.cli.main import main
 from hf_invwnn.image_classification import digit_images, evaluate_model
+from hf_invwnn.methods import find_method
+from hf_invwnn.trainer.identity import own_parameters
 
 
 VIT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -277,10 +278,10 @@ def test_settings_that_change_a_run_change_its_name(tmp_path: Path) -> None:
 
 
 def test_own_parameters_of_methods() -> None:
-    assert own_parameters("salun") == {"mask_share"}
-    assert own_parameters("boundary_shrink") == {"step", "pixel_mean", "pixel_std"}
-    assert own_parameters("invwnn") == {"predictor"}
-    assert own_parameters("scrub") == {"alpha", "gamma", "temperature", "min_steps"}
+    assert own_parameters(find_method("salun")) == {"mask_share"}
+    assert own_parameters(find_method("boundary_shrink")) == {"step", "pixel_mean", "pixel_std"}
+    assert own_parameters(find_method("invwnn")) == {"predictor"}
+    assert own_parameters(find_method("scrub")) == {"alpha", "gamma", "temperature", "min_steps"}
     sweep = MethodSweep("scrub", {"learning_rate": [1, 2], "alpha": [3, 4, 5]})
     assert len(sweep.settings()) == 6
     assert isinstance(ComparisonSettings("", "", {}, {}, {}, {}, (sweep,)), ComparisonSettings)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from dataclasses import fields
 from importlib import import_module
@@ -112,6 +113,28 @@ def test_an_error_of_a_command_is_one_message_and_an_exit_code(
     monkeypatch.setattr(report, "write_report", fail)
     assert main(["report", "run", "--html", "page.html"]) == code
     assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["report", "run", "--html", "page.html", "--verbose"], ["--verbose", "report", "run", "--html=page.html"]],
+)
+def test_verbose_shows_the_cause_of_an_error_of_any_command(
+    words: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise ValueError("`x` must be 1.") from KeyError("the cause")
+
+    level = logging.getLogger().level
+    monkeypatch.setattr(report, "write_report", fail)
+    try:
+        assert main(words.split()) == EXIT_BAD_INPUT
+    finally:
+        logging.getLogger().setLevel(level)
+    assert "the cause" in caplog.text and capsys.readouterr().err.endswith("hf-invwnn report: `x` must be 1.\n")
 
 
 def test_an_error_of_another_kind_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,3 +81,9 @@ def test_a_supported_setting_is_told_from_its_unsupported_neighbour(
         return False
 
     assert [is_refused(accelerator) for accelerator in (accepted, refused)] == [False, True]
+
+
+def test_a_retry_after_an_out_of_memory_error_is_refused_on_shards() -> None:
+    check_distribution(stub(), "Method", False, auto_find_batch_size=True)
+    with pytest.raises(ValueError, match="`auto_find_batch_size` must stay False under FSDP"):
+        check_distribution(stub(fsdp_plugin=FSDP2), "Method", False, auto_find_batch_size=True)

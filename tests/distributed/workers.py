@@ -24,7 +24,6 @@ from transformers import TrainerCallback
 from hf_invwnn import InvWNNUnlearner, LinearPredictor, UnlearningArguments, errors
 from hf_invwnn.diffusion import DiffusionImages, FixedNoise, diffusion_unlearner
 from hf_invwnn.trainer import checkpoint
-from hf_invwnn.trainer.identity import hash_of_frozen
 from hf_invwnn.trajectory import sharding
 
 
@@ -107,7 +106,6 @@ def save_and_load_shards(rank: int, output: Path, world: int) -> None:
     save_whole(trainer, output / f"trained_{rank}.safetensors")
     checkpoint.save_run(trainer, output / "checkpoint-9")
     trainer.accelerator.wait_for_everyone()
-    trainer.frozen_hash = hash_of_frozen(trainer)
     with torch.no_grad():
         for value in trainer.tracked.local_tensors().values():
             value.add_(1)
@@ -175,6 +173,7 @@ def look_for_a_checkpoint(rank: int, output: Path, world: int, problems: list[st
         if problems[rank] is not None and folder.endswith("-8"):
             raise getattr(errors, str(problems[rank]))(f"{folder} is refused")
 
+    trainer.cached_fingerprint()  # of all processes together
     checkpoint.check_checkpoint = check
     checkpoint.load_state = lambda folder: {"identity": trainer.cached_fingerprint(), "run_id": None}
     try:

@@ -230,6 +230,12 @@ def test_batches_do_not_depend_on_the_scale_of_their_tensor(histories: Dataset) 
 def test_no_family_has_more_windows_than_asked_for(histories: Dataset) -> None:
     windows = windows_of(histories, "conv", num_snapshots=2, rewind_epochs=1, stride=1)
     assert len(windows.at_most(7)) == 7 < len(windows) == len(windows.at_most(10**6))
+    drawn = windows_of(histories, "conv", num_snapshots=2, rewind_epochs=1, stride=1, per_family=7, seed=3)
+    for name in ("trajectory", "labels", "unit", "tensor_scale"):
+        assert torch.equal(getattr(drawn, name), getattr(windows.at_most(7, seed=3), name))
+    assert drawn.run.tolist() == windows.at_most(7, seed=3).run.tolist()
+    with pytest.raises(ValueError, match="`per_family` must be positive, got 0"):
+        windows_of(histories, "conv", num_snapshots=2, rewind_epochs=1, per_family=0)
 
 
 def test_a_run_that_is_not_finite_is_left_out_with_a_warning(

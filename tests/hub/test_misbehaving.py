@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -16,10 +15,9 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 from huggingface_hub.repocard import ModelCard, ModelCardData
-from server import Handler, Hub, Refused, start
+from server import Handler, Hub, start
 
 from hf_invwnn.hub import CommitUnknownError, Contents, PushError, push
-from hf_invwnn.hub import push as push_function
 from hf_invwnn.hub.cards import make_card
 from hf_invwnn.hub.retry import Patience
 
@@ -281,9 +279,6 @@ def test_a_server_without_xet_gets_a_word_on_xet(
 ) -> None:
     """With Xet on, the first upload asks such a server for a token that it does not know of."""
 
-    def no_xet(handler: Any, body: bytes) -> bool:
-        raise Refused(404, "no route /api/models/ada/model/xet-write-token/main")
-
     misbehaving.fault, misbehaving.at = (
         answer(404, b"{}", X_Error_Message="no route xet-write-token"),
         REQUESTS["batch"],
@@ -300,4 +295,3 @@ def test_requests_are_made_as_before_after_a_push(misbehaving: Misbehaving, cont
     assert _http._GLOBAL_CLIENT_FACTORY is before
     assert not hasattr(_http.get_session().send, "__wrapped__")
     assert "send" not in vars(_http.get_session())
-    assert threading.active_count() < 50 and callable(push_function)

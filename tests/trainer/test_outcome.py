@@ -190,7 +190,7 @@ def loss_of(model: nn.Module, data: Examples) -> float:
 
 
 @pytest.mark.parametrize("rule", [{"stop_at_unseen_loss": True}, {"target_ua": 100.0}, {}], ids=str)
-@pytest.mark.parametrize("scale", [0.5, 8.0, 200.0])
+@pytest.mark.parametrize("scale", [0.5, 2.0, 10.0])
 def test_no_rule_reports_success_on_a_ruined_model(
     make_unlearner: Make, well_informed: dict[str, torch.Tensor], rule: dict, scale: float
 ) -> None:
@@ -209,7 +209,7 @@ def test_no_rule_reports_success_on_a_ruined_model(
         forget,
         eval_dataset=held_out,
         learning_rate=1e-2,
-        residual_scale=min(scale, 10.0),
+        residual_scale=scale,
         num_rewinds=6,
         **rule,
     )
