@@ -115,12 +115,9 @@ def test_an_error_of_a_command_is_one_message_and_an_exit_code(
     assert capsys.readouterr().err == message
 
 
-@pytest.mark.parametrize(
-    "words",
-    [["report", "run", "--html", "page.html", "--verbose"], ["--verbose", "report", "run", "--html=page.html"]],
-)
+@pytest.mark.parametrize("words", ["report run --html=page.html --verbose", "--verbose report run --html=page.html"])
 def test_verbose_shows_the_cause_of_an_error_of_any_command(
-    words: list[str],
+    words: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     caplog: pytest.LogCaptureFixture,
