@@ -79,7 +79,7 @@ class GradientUnlearner(Unlearner):
         self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> Any:
         # The Trainer calls this in evaluations too, which report the loss of the task.
-        if not model.training:
+        if not model.training or self.recovering:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         self._items_in_step = num_items_in_batch
         try:

@@ -74,6 +74,9 @@ class PairedUnlearner(GradientUnlearner):
         """The loss of the task on `"retain"` or `"forget"`, see [`~GradientUnlearner.task_loss`]."""
         return self.task_loss(model, inputs[part], self.items_in_step.get(part))
 
+    def forget_part(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        return inputs["forget"]
+
     def floating_point_ops(self, inputs: dict[str, Any]) -> int:
         return sum(super(PairedUnlearner, self).floating_point_ops(part) for part in inputs.values())
 

@@ -46,6 +46,8 @@ class SSDUnlearner(PairedUnlearner):
         self.batches = 0
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        if self.recovering:
+            return super().training_step(model, inputs, *args, **kwargs)
         loss = torch.zeros((), device=self.args.device)
         for part, importance in self.importances.items():
             loss = super().training_step(model, inputs[part], *args, **kwargs)

@@ -15,6 +15,8 @@ from ..trajectory.trajectory import TRAJECTORY_DTYPES
 
 
 SNAPSHOT_STRATEGIES = ("epoch", "steps")
+RECOVERY_STARTS = ("rewound", "original")
+RECOVERY_SCHEDULES = ("cosine", "constant")
 
 
 class DerivedEpochs(float):
@@ -54,6 +56,17 @@ class UnlearningArguments(TrainingArguments):
         trajectory_storage (`str`, defaults to `"cpu"`): Where snapshots are stored: `"cpu"` (pinned if the model is on
             CUDA), `"model"` (on the device of the parameters) or `"disk"` (a memory-mapped file).
         trajectory_folder (`str`, *optional*): Folder of that file; `_trajectory` in `output_dir` by default.
+        recovery_steps (`int`, defaults to 0): Optimizer steps of recovery after rewinding, see [`Recovery`]; with 0
+            the algorithm is that of the paper.
+        recovery_weight (`float`, defaults to 1.0): Weight of what is kept (the answers to surrogates) against what is
+            forgotten (the answers to the forget set).
+        recovery_temperature (`float`, defaults to 1.0): Temperature of both terms.
+        recovery_learning_rate (`float`, *optional*): Highest learning rate of recovery; `learning_rate` by default.
+        recovery_schedule (`str`, defaults to `"cosine"`): `"cosine"`, which ends at 0, or `"constant"`.
+        recovery_start (`str`, defaults to `"rewound"`): The weights it starts from: `"rewound"` or `"original"`.
+        recovery_cycles (`int`, defaults to 1): Number of recoveries; with more than one they alternate with rewinding.
+        recovery_overshoot (`float`, defaults to 0.2): How far beyond its goal a run rewinds, because recovery gives
+            some of it back: a share of the points from `target_ua` to 100, or of the unseen loss. In [0, 1].
         save_every_rewinds (`int`, defaults to 0): Save a checkpoint after every n-th rewind, when it is smallest; 0
             saves according to `save_strategy` only.
         target_ua (`float`, *optional*): Stop at this UA, in percent of the forget set.
@@ -92,6 +105,20 @@ class UnlearningArguments(TrainingArguments):
     )
     freeze_normalization: bool = field(default=True, metadata={"help": "Keep BatchNorm statistics unchanged."})
     reset_optimizer: bool = field(default=False, metadata={"help": "Clear the optimizer state after each rewind."})
+    recovery_steps: int = field(
+        default=0, metadata={"help": "Steps of recovery after rewinding; 0: none (the paper)."}
+    )
+    recovery_weight: float = field(default=1.0, metadata={"help": "Weight of what recovery keeps."})
+    recovery_temperature: float = field(default=1.0, metadata={"help": "Temperature of the terms of recovery."})
+    recovery_learning_rate: float | None = field(
+        default=None, metadata={"help": "Highest learning rate of recovery; learning_rate by default."}
+    )
+    recovery_schedule: str = field(default="cosine", metadata={"help": "Its schedule: 'cosine' or 'constant'."})
+    recovery_start: str = field(default="rewound", metadata={"help": "Where it starts: 'rewound' or 'original'."})
+    recovery_cycles: int = field(default=1, metadata={"help": "Recoveries, which alternate with rewinding."})
+    recovery_overshoot: float = field(
+        default=0.2, metadata={"help": "How far beyond its goal a run rewinds before recovery, as a share."}
+    )
     trajectory_dtype: str = field(default="float32", metadata={"help": "'float32' or 'bfloat16'."})
     trajectory_storage: str = field(
         default="cpu", metadata={"help": "Where snapshots are stored: 'cpu', 'model', 'disk'."}
@@ -176,6 +203,8 @@ class UnlearningArguments(TrainingArguments):
             ("num_snapshots", 2),
             ("snapshot_steps", 1),
             ("warmup_intervals", 0),
+            ("recovery_steps", 0),
+            ("recovery_cycles", 1),
             ("save_every_rewinds", 0),
         ):
             if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
@@ -184,7 +213,17 @@ class UnlearningArguments(TrainingArguments):
             raise ValueError(
                 f"`residual_scale` must lie in (0, 10], got {self.residual_scale}; 1.0 is the full step of the paper."
             )
+        if self.recovery_weight < 0:
+            raise ValueError(f"`recovery_weight` must be 0 or above, got {self.recovery_weight}.")
+        for name in ("recovery_temperature", "recovery_learning_rate"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise ValueError(f"`{name}` must be positive, got {value}.")
+        if not 0 <= self.recovery_overshoot <= 1:
+            raise ValueError(f"`recovery_overshoot` is a share and must lie in [0, 1], got {self.recovery_overshoot}.")
         for name, choices in (
+            ("recovery_start", RECOVERY_STARTS),
+            ("recovery_schedule", RECOVERY_SCHEDULES),
             ("snapshot_strategy", SNAPSHOT_STRATEGIES),
             ("trajectory_dtype", tuple(TRAJECTORY_DTYPES)),
             ("trajectory_storage", STORAGES),

@@ -22,13 +22,15 @@ from .state import RunState
 
 
 STATE_NAME = "unlearning_state.json"
-STATE_VERSION = 3
+STATE_VERSION = 4
 MANIFEST_NAME = "unlearning_files.json"
 # Checkpoints are written here and renamed when they are complete; a push leaves out names that begin with `_`.
 INCOMPLETE = "_incomplete"
 METHOD = "method."
 CURRENT = "current."
 LAST_GOOD = "last_good."
+ORIGINAL = "original."
+REWOUND = "rewound."
 
 
 def tensors_name(rank: int, world: int) -> str:
@@ -292,6 +294,8 @@ __all__ = [
     "INCOMPLETE",
     "CURRENT",
     "METHOD",
+    "ORIGINAL",
+    "REWOUND",
     "LAST_GOOD",
     "CorruptCheckpointError",
     "CheckpointMismatchError",

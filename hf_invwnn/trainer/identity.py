@@ -65,6 +65,7 @@ def identity_of(unlearner: Unlearner, start: str) -> dict[str, Any]:
         "data_collator": _describe(unlearner.data_collator),
         "compute_loss_func": _describe(unlearner.compute_loss_func),
         "optimizer": _optimizer(unlearner),
+        "surrogates": _describe(unlearner.recovery.surrogates),
         **{name: sample_hash(data) for name, data in others.items()},
         **method_settings(unlearner),
         **fixed_arguments(unlearner),

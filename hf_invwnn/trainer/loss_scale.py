@@ -39,6 +39,13 @@ def divides_by_items(trainer: Trainer, dataset: Any) -> bool:
     return bool(broadcast_object_list([uses])[0]) if trainer.args.world_size > 1 else uses
 
 
+def is_divided(trainer: Trainer, items: Any) -> bool:
+    """Whether the Trainer divides the loss of a batch by the number of accumulated batches."""
+    if trainer.loss_is_scaled_for_ga is not None:
+        return not trainer.loss_is_scaled_for_ga
+    return not ((trainer.model_accepts_loss_kwargs and items is not None) or trainer.compute_loss_func is not None)
+
+
 @torch.no_grad()
 def _loss(model: nn.Module, inputs: dict[str, Any]) -> torch.Tensor | None:
     with evaluated(model):
@@ -47,4 +54,4 @@ def _loss(model: nn.Module, inputs: dict[str, Any]) -> torch.Tensor | None:
     return loss if torch.is_tensor(loss) and loss.ndim == 0 else None
 
 
-__all__ = ["divides_by_items"]
+__all__ = ["divides_by_items", "is_divided"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ import torch
 from accelerate.utils import broadcast_object_list
 from transformers import Trainer, TrainingArguments
 
+from ..errors import NonFiniteLossError
 from ..trajectory.sharding import reshard
 from .accuracy import measured_by
 from .stopping import splits_of
@@ -63,6 +65,16 @@ def name_of_set(trainer: Trainer, dataset: Any) -> Any:
     return next((name for name, candidate in sets.items() if candidate is dataset), dataset)
 
 
+def check_finite(metrics: Mapping[str, float]) -> None:
+    """
+    Raises:
+        NonFiniteLossError: A loss is infinite or NaN.
+    """
+    for name, value in metrics.items():
+        if name.endswith("_loss") and not math.isfinite(value):
+            raise NonFiniteLossError(f"`{name}` became {value}")
+
+
 @contextmanager
 def all_examples(args: TrainingArguments) -> Iterator[None]:
     """Within this context loaders keep the last, incomplete batch: `dataloader_drop_last` is for training."""
@@ -82,4 +94,4 @@ def preserved_control(trainer: Trainer) -> Iterator[None]:
         setattr(trainer.control, name, value)
 
 
-__all__ = ["all_examples", "measure", "measure_round", "name_of_set", "preserved_control"]
+__all__ = ["all_examples", "check_finite", "measure", "measure_round", "name_of_set", "preserved_control"]

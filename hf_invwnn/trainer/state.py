@@ -27,6 +27,12 @@ class RunState:
         seconds_before (`float`, defaults to 0.0): Seconds of the parts of the run before it was resumed.
         steps_before (`int`, defaults to 0), rounds_before (`int`, defaults to 0): Steps and rounds of earlier calls of
             `train()`, which the history includes.
+        phase_began (`int`, defaults to 0): Step of this call of `train()` at which the current phase began.
+        recoveries (`int`, defaults to 0): Recoveries done in this call.
+        recovering (`bool`, defaults to `False`): Whether the current phase is recovery.
+        rewinding_ended (`str`, defaults to `""`), rewinding_met (`bool`, defaults to `False`): Why the last rewinding
+            ended, and whether that was its goal.
+        drift (`float`, *optional*): Divergence of the rewound model from the original one on surrogates.
         changes (`list[dict]`): Settings that were changed during the run: `step`, `argument`, `from` and `to`.
     """
 
@@ -38,6 +44,12 @@ class RunState:
     steps_before: int = 0
     rounds_before: int = 0
     changes: list[dict[str, Any]] = field(default_factory=list)
+    phase_began: int = 0
+    recoveries: int = 0
+    recovering: bool = False
+    rewinding_ended: str = ""
+    rewinding_met: bool = False
+    drift: float | None = None
 
     def __post_init__(self) -> None:
         self._started = time.monotonic()

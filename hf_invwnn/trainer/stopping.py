@@ -171,6 +171,43 @@ class UnseenFloor:
         return too_high if too_high != too_high else max(too_high, too_low)
 
 
+@dataclass
+class Deeper:
+    """
+    A goal that lies further than another, because recovery gives some of it back.
+
+    Args:
+        goal ([`StoppingRule`]): The other goal.
+        by (`float`): How much further, in the unit of its excess.
+    """
+
+    goal: StoppingRule
+    by: float
+    must_not_exceed: bool = False
+
+    def __post_init__(self) -> None:
+        self.splits, self.tolerance = self.goal.splits, self.goal.tolerance
+
+    def __str__(self) -> str:
+        return str(self.goal)
+
+    def excess(self, metrics: Mapping[str, float]) -> float:
+        return self.goal.excess(metrics) - self.by
+
+
+def deeper(rule: StoppingRule, share: float) -> StoppingRule:
+    """
+    The rule with which rewinding ends before a recovery.
+
+    Args:
+        rule ([`StoppingRule`]): A goal of the run. A rule of the user stays as it is.
+        share (`float`): Of a target UA, the share of the points from it to 100; of the unseen loss, of this loss.
+    """
+    if isinstance(rule, UATarget):
+        return Deeper(rule, share * (100 - rule.target))
+    return Deeper(rule, share) if isinstance(rule, UnseenLoss) else rule
+
+
 @dataclass(frozen=True)
 class Crossing:
     """A point on a segment: the fraction of the way, its excess, and the number of evaluations that found it."""
@@ -264,12 +301,14 @@ def rules_from(args: UnlearningArguments, evaluation_sets: Mapping[str, Any]) ->
 
 __all__ = [
     "Crossing",
+    "Deeper",
     "StoppingRule",
     "UATarget",
     "UnseenFloor",
     "UnseenLoss",
     "UtilityFloor",
     "begin_rules",
+    "deeper",
     "find_crossing",
     "floors_of",
     "goals_of",

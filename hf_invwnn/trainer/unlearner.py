@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -18,6 +19,7 @@ from transformers.utils import logging
 
 from ..audit.private import save_hashes
 from ..audit.record import write_record
+from ..surrogates import Surrogates
 from ..trajectory.freezing import frozen_parameters, frozen_statistics
 from ..trajectory.sharding import reshard
 from ..trajectory.snapshot import Snapshot
@@ -40,9 +42,11 @@ from .folder_lock import locked_folder
 from .guard import copy_of_everything, good_weights_on_exit
 from .heads import NEXT_TOKEN, head_of
 from .identity import hash_of_frozen, identity_of, start_hash
+from .indexed import INDEX, indexed_batches
 from .last_good import LastGoodWeights
-from .loss_scale import divides_by_items
+from .loss_scale import divides_by_items, is_divided
 from .record import record_of
+from .recovery import Recovery
 from .state import NOT_REACHED, UNCHANGED, RunState
 from .stopping import StoppingRule, rules_from
 from .uploading import check_push, push_run
@@ -78,6 +82,8 @@ class Unlearner(Trainer):
         evaluate_others (`Callable`, *optional*): Called with the metrics of the forget set; if it returns `False`, the
             other evaluation sets are skipped in this round, except those that a stopping rule needs.
         train_dataset (`Dataset`, *optional*): Dataset for the optimizer steps, if it differs from `forget_dataset`.
+        surrogates (`str` or [`Surrogates`], *optional*): Inputs near the forget set, on which recovery keeps the
+            answers of the original model; by default those that suit the inputs, see [`find_surrogates`].
         trainer_kwargs: Other arguments of [`~transformers.Trainer`]: `data_collator`, `processing_class`,
             `compute_loss_func`, `compute_metrics` (must return `"accuracy"` if UA is needed), `callbacks`, ...
 
@@ -115,6 +121,7 @@ class Unlearner(Trainer):
         evaluators: Sequence[Callable[[nn.Module], Mapping[str, float]]] = (),
         evaluate_others: Callable[[Mapping[str, float]], bool] | None = None,
         train_dataset: Any = None,
+        surrogates: str | Surrogates | None = None,
         **trainer_kwargs: Any,
     ) -> None:
         check_model(model)
@@ -134,6 +141,7 @@ class Unlearner(Trainer):
         check_output_dir(args.output_dir)
 
         self.forget_dataset = forget_dataset
+        self.run_state = RunState()
         self.evaluators, self.evaluate_others = list(evaluators), evaluate_others
         super().__init__(
             model=model,
@@ -154,7 +162,6 @@ class Unlearner(Trainer):
             self._loss_shifts_labels = True
         self.tracked = TrackedParameters(parameters, {} if args.freeze_normalization else dict(model.named_buffers()))
         self.last_good = LastGoodWeights(self.tracked)
-        self.run_state = RunState()
         # All weights as they were before a run was resumed, until its first step.
         self.weights_at_entry: Snapshot | None = None
         self._incomplete_folder: Path | None = None
@@ -168,6 +175,7 @@ class Unlearner(Trainer):
         self.run_id = ""
         # Hash of the parameters that no run changes.
         self.frozen_hash: str | None = None
+        self.recovery = Recovery(self, surrogates)
         self.unlearning = UnlearningCallback(self, rules)
         self.add_callback(self.unlearning)
 
@@ -260,6 +268,49 @@ class Unlearner(Trainer):
             return super().get_test_dataloader(test_dataset)
 
     # ---- Training ----
+
+    @property
+    def recovering(self) -> bool:
+        """Whether the run is in its second phase, see [`Recovery`]."""
+        return self.run_state.recovering
+
+    def forget_part(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """The inputs of D_f in a batch of training."""
+        return inputs
+
+    def get_train_dataloader(self) -> Any:
+        if not self.recovery.uses_table:
+            return super().get_train_dataloader()
+        with indexed_batches(self):
+            return super().get_train_dataloader()
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        return super()._get_train_sampler(getattr(train_dataset, "examples", train_dataset))
+
+    def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:
+        """The length of the rewinding, as the Trainer derives it, and that of the recovery."""
+        epochs, per_epoch, examples, samples, batch, in_epoch, steps = super().set_initial_training_values(
+            args, dataloader
+        )
+        more = self.recovery.total_steps
+        epochs = min(epochs + -(-more // per_epoch), sys.maxsize)
+        return epochs, per_epoch, examples, samples + more * batch, batch, in_epoch, steps + more
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        return super().create_scheduler(max(1, num_training_steps - self.recovery.total_steps), optimizer)
+
+    def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
+        if not self.recovering:
+            inputs.pop(INDEX, None)
+        return super().training_step(model, inputs, *args, **kwargs)
+
+    def compute_loss(
+        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> Any:
+        if not (self.recovering and model.training):
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        loss = self.recovery.loss(model, self.forget_part(inputs))
+        return loss if is_divided(self, num_items_in_batch) else loss / self.current_gradient_accumulation_steps
 
     def train(self, resume_from_checkpoint: str | bool | None = None, *args: Any, **kwargs: Any) -> TrainOutput:
         """

@@ -1,0 +1,19 @@
+"""Surrogates: inputs near the forget set, on which the answers of the original model are kept."""
+
+from .base import SURROGATES, Surrogates, find_surrogates
+from .dataset import UnlabelledExamples
+from .images import AdversarialImages, MixedImages, NoisyImages, ShiftedImages
+from .tokens import EditedTokens
+
+
+__all__ = [
+    "SURROGATES",
+    "AdversarialImages",
+    "EditedTokens",
+    "MixedImages",
+    "NoisyImages",
+    "ShiftedImages",
+    "Surrogates",
+    "UnlabelledExamples",
+    "find_surrogates",
+]

@@ -1,0 +1,373 @@
+"""`Recovery`: the loss of the second phase of a run, which gives back what rewinding took from everything else."""
+
+from __future__ import annotations
+
+import math
+import weakref
+from collections.abc import Iterator, Mapping, Sized
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from accelerate.utils import broadcast_object_list, convert_bytes
+from torch import nn
+from transformers.utils import logging
+
+from ..errors import NonFiniteLossError
+from ..recovery.answers import MOST_OUTPUTS, outputs_of, table_of
+from ..recovery.divergence import CLASSES, LABELS, NUMBERS, divergence
+from ..recovery.weight_copy import WeightCopy
+from ..surrogates import Surrogates, find_surrogates
+from .dry_run import collated, evaluated, first_examples
+from .heads import NEXT_TOKEN, TOKEN_CLASSES, TOKENS, head_of
+from .indexed import INDEX, IndexedCollator, IndexedDataset, without_unused_columns
+from .labels import IGNORED_LABEL
+
+
+if TYPE_CHECKING:
+    from .unlearner import Unlearner
+
+
+logger = logging.get_logger(__name__)
+
+# Examples of the forget set whose surrogates measure how far a model has drifted from the original.
+_PROBED = 512
+
+
+class Recovery:
+    r"""
+    After rewinding, minimises on the forget set alone, with x in D_f and x~ a surrogate near it,
+
+        KL( f_rewound(x) || f(x) )  +  weight KL( f_original(x~) || f(x~) )
+
+    The first term keeps forgotten what rewinding forgot, the second gives everything else back. No label is used.
+
+    Args:
+        unlearner ([`Unlearner`]): The run. Length, rate and weight are arguments of its [`UnlearningArguments`].
+        surrogates (`str` or [`Surrogates`], *optional*): As for [`find_surrogates`].
+
+    Attributes:
+        steps (`int`): Optimizer steps of one recovery; 0 if the run has none.
+        original ([`WeightCopy`], *optional*): The weights before the run.
+        rewound ([`WeightCopy`], *optional*): The weights at the end of rewinding, during recovery.
+    """
+
+    def __init__(self, unlearner: Unlearner, surrogates: str | Surrogates | None = None) -> None:
+        self._unlearner = weakref.ref(unlearner)
+        self.surrogates: Surrogates | None = None
+        self.original: WeightCopy | None = None
+        self.rewound: WeightCopy | None = None
+        self._answers: torch.Tensor | None = None
+        self._micro_batch = (-1, 0)
+        self.steps = unlearner.args.recovery_steps
+        if self.steps:
+            model: Any = unlearner.model
+            self.head = head_of(model)
+            self.outputs = _outputs_of_head(model, self.head)
+            self.surrogates = self._find(surrogates)
+
+    @property
+    def unlearner(self) -> Unlearner:
+        unlearner = self._unlearner()
+        assert unlearner is not None  # it owns the recovery
+        return unlearner
+
+    @property
+    def total_steps(self) -> int:
+        """Steps of all recoveries of a run."""
+        return self.steps * self.unlearner.args.recovery_cycles
+
+    @property
+    def uses_table(self) -> bool:
+        """Whether the answers of the rewound model are a table, for which batches must say what they hold."""
+        return self.steps > 0 and self._outputs_per_example <= MOST_OUTPUTS and self._has_places()
+
+    # ---- Before the run ----
+
+    def _find(self, surrogates: str | Surrogates | None) -> Surrogates:
+        """The surrogates, tried on two examples."""
+        unlearner = self.unlearner
+        if not isinstance(unlearner.forget_dataset, Sized):
+            raise ValueError("`recovery_steps` needs a forget set with a length; set `recovery_steps=0`.")
+        examples = first_examples("forget_dataset", unlearner.forget_dataset)
+        inputs = collated(unlearner, "forget_dataset", unlearner.forget_dataset, examples)
+        inputs = self._inputs(inputs)
+        model: Any = unlearner.model
+        found = find_surrogates(surrogates, inputs)
+        if getattr(found, "dataset", None) is unlearner.forget_dataset:
+            raise ValueError(
+                "`surrogates` are the forget set itself: the answers of the original model to it would teach it "
+                "again. Pass other examples."
+            )
+        with torch.random.fork_rng(devices=[]), evaluated(model):
+            outputs = outputs_of(model, inputs).detach()
+            near = found(inputs, torch.Generator().manual_seed(0), lambda batch: outputs_of(model, batch))
+            model.zero_grad()
+            _check_near(inputs, near, getattr(found, "name", "surrogates"))
+        if not torch.isfinite(outputs).all():
+            raise ValueError("`model` answers with values that are infinite or NaN on two examples of the forget set.")
+        self._outputs_per_example = outputs[0].numel()
+        return found
+
+    def _has_places(self) -> bool:
+        unlearner = self.unlearner
+        return unlearner.train_dataset is unlearner.forget_dataset and isinstance(unlearner.forget_dataset, Sized)
+
+    def remember_original(self) -> None:
+        """Copies the weights before a run, and logs what recovery will hold in memory."""
+        if not self.steps or self.original is not None:
+            return
+        self.original = WeightCopy(self.unlearner.tracked)
+        count = len(self.unlearner.forget_dataset) if self.uses_table else 0
+        logger.info(
+            f"Recovery holds two copies of the weights that change ({convert_bytes(2 * self.original.nbytes)}) and "
+            f"{convert_bytes(2 * count * self._outputs_per_example)} of answers of the rewound model on each process."
+        )
+
+    # ---- The phase ----
+
+    def begin(self) -> float:
+        """
+        Makes the current weights the rewound ones.
+
+        Returns:
+            `float`: Their [`drift`].
+
+        Raises:
+            NonFiniteLossError: The rewound model answers with values that are not finite.
+        """
+        assert self.original is not None
+        self.rewound = WeightCopy(self.unlearner.tracked)
+        self.prepare_answers()
+        drift = self.drift()
+        if self.unlearner.args.recovery_start == "original":
+            self.original.restore()
+            self.unlearner.last_good.sync_copies()
+        return drift
+
+    def prepare_answers(self) -> None:
+        """
+        Computes the table of what the rewound model answers on D_f.
+
+        Raises:
+            NonFiniteLossError: It has values that are not finite.
+        """
+        self._answers = self._table() if self.uses_table else None
+        if self._answers is not None and not torch.isfinite(self._answers).all():
+            raise NonFiniteLossError("the rewound model answers with values that are not finite")
+
+    def load(self, original: bool = False, rewound: bool = False) -> None:
+        """Takes the current weights, which were read from a checkpoint, as the original or the rewound ones."""
+        if original:
+            self.original = WeightCopy(self.unlearner.tracked)
+        if rewound:
+            self.rewound = WeightCopy(self.unlearner.tracked)
+
+    def end(self) -> None:
+        """Frees what only the phase needs."""
+        self._answers = self.rewound = None
+
+    def loss(self, model: nn.Module, inputs: Mapping[str, Any]) -> torch.Tensor:
+        """
+        The two terms on a batch of D_f, each a mean over the batch.
+
+        Args:
+            model (`nn.Module`): The model that is trained, as the Trainer passes it.
+            inputs (`dict`): The batch, with labels and, if a table is used, [`INDEX`].
+        """
+        args = self.unlearner.args
+        rows, near = self._inputs(inputs), self._surrogates_of(inputs)
+        with torch.no_grad():
+            forgotten = self._rewound_answers(inputs, rows)
+            kept = self._answer(self.original, near)
+        if _can_be_joined(rows, near):
+            count = len(forgotten)
+            outputs = outputs_of(model, {name: _joined(rows[name], near[name]) for name in rows})
+            on_forget, on_near = outputs[:count], outputs[count:]
+        else:
+            on_forget, on_near = outputs_of(model, rows), outputs_of(model, near)
+        temperature = args.recovery_temperature
+        forget_term = divergence(forgotten, on_forget, self.outputs, temperature, self._counted(inputs, near=False))
+        near_term = divergence(kept, on_near, self.outputs, temperature, self._counted(near, near=True))
+        return forget_term + args.recovery_weight * near_term
+
+    def set_learning_rate(self, step: int, optimizer: Any) -> None:
+        """Sets the learning rate of a step of the phase, counted from 0; the scheduler sets it back afterwards."""
+        args = self.unlearner.args
+        rate = args.recovery_learning_rate if args.recovery_learning_rate is not None else args.learning_rate
+        if args.recovery_schedule == "cosine":
+            rate *= 0.5 * (1 + math.cos(math.pi * step / self.steps))
+        for group in optimizer.param_groups:
+            own = group.get("initial_lr", args.learning_rate)
+            group["lr"] = rate * (own / args.learning_rate if args.learning_rate else 1.0)
+
+    def drift(self) -> float:
+        """The divergence from the original model on fixed surrogates of at most 512 examples of D_f."""
+        unlearner, total, batches = self.unlearner, 0.0, 0
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            for index, inputs in self._batches(min(_PROBED, self._count())):
+                generator = torch.Generator().manual_seed(int(index[0]))
+                near = self._near(self._inputs(inputs), generator)
+                current = self._answer(None, near)
+                kept = self._answer(self.original, near)
+                counted = self._counted(near, near=True)
+                total += float(divergence(kept, current, self.outputs, 1.0, counted))
+                batches += 1
+        found = total / max(1, batches)
+        return broadcast_object_list([found])[0] if unlearner.args.world_size > 1 else found
+
+    # ---- Answers ----
+
+    def _rewound_answers(self, inputs: Mapping[str, Any], rows: Mapping[str, Any]) -> torch.Tensor:
+        if self._answers is not None and INDEX in inputs:
+            return self._answers[inputs[INDEX].to(self._answers.device)]
+        return self._answer(self.rewound, rows)
+
+    def _answer(self, weights: WeightCopy | None, inputs: Mapping[str, Any]) -> torch.Tensor:
+        """What the model answers with some weights, in evaluation mode; with its current ones for `None`."""
+        model: Any = self.unlearner.accelerator.unwrap_model(self.unlearner.model)
+        with evaluated(model):
+            if weights is None:
+                return outputs_of(model, inputs)
+            with weights.in_place(model):
+                return outputs_of(model, inputs)
+
+    def _table(self) -> torch.Tensor:
+        count = self._count()
+        with torch.random.fork_rng(devices=[]), self.unlearner.compute_loss_context_manager():
+            batches = ((index, self._inputs(inputs)) for index, inputs in self._batches(count))
+            return table_of(batches, lambda inputs: self._answer(self.rewound, inputs), count)
+
+    def _batches(self, count: int) -> Iterator[tuple[torch.Tensor, dict[str, Any]]]:
+        """The first examples of D_f in their order, in batches with their places; the same on every process."""
+        unlearner = self.unlearner
+        examples = IndexedDataset(without_unused_columns(unlearner, self._forget_set()))
+        first = torch.utils.data.Subset(examples, range(count))
+        collate: Any = unlearner._get_collator_with_removed_columns(unlearner.data_collator, description="recovery")
+        size = unlearner.args.per_device_eval_batch_size
+        for batch in torch.utils.data.DataLoader(first, batch_size=size, collate_fn=IndexedCollator(collate)):
+            inputs = unlearner._prepare_inputs(batch)
+            yield inputs[INDEX], inputs
+
+    def _forget_set(self) -> Any:
+        """D_f with test-time transforms, if it has as many examples as in training."""
+        unlearner = self.unlearner
+        sets = unlearner.eval_dataset if isinstance(unlearner.eval_dataset, Mapping) else {}
+        trained, evaluated = unlearner.forget_dataset, sets.get("forget", unlearner.forget_dataset)
+        return evaluated if len(evaluated) == len(trained) else trained
+
+    def _count(self) -> int:
+        return len(self._forget_set())
+
+    # ---- Inputs ----
+
+    def _inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """What the model needs to answer, without labels; an encoder-decoder makes the decoder's inputs of them."""
+        model: Any = self.unlearner.accelerator.unwrap_model(self.unlearner.model)
+        keeps = self.head == TOKENS and getattr(getattr(model, "config", None), "is_encoder_decoder", False)
+        names = set() if keeps else set(self.unlearner.label_names)
+        return {name: value for name, value in inputs.items() if name != INDEX and name not in names}
+
+    def _surrogates_of(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+        """
+        Surrogates of a batch. They are drawn for the batches of all processes together, by a generator seeded with
+        the run's seed, the step and the accumulated batch, so that they depend neither on the number of processes nor
+        on whether the run was resumed.
+        """
+        unlearner = self.unlearner
+        step, accelerator = unlearner.state.global_step, unlearner.accelerator
+        self._micro_batch = (step, self._micro_batch[1] + 1 if self._micro_batch[0] == step else 0)
+        seed = int(np.random.SeedSequence([unlearner.args.seed, *self._micro_batch]).generate_state(1)[0])
+        rows = self._inputs(inputs)
+        world, rank = accelerator.num_processes, accelerator.process_index
+        shapes = accelerator.gather(_shape_of(rows, unlearner.args.device)) if world > 1 else None
+        same = shapes is None or bool((shapes == shapes[0]).all())
+        whole = {name: accelerator.gather(value) for name, value in rows.items()} if world > 1 and same else rows
+        if not same:
+            seed += rank
+        near = self._near(whole, torch.Generator().manual_seed(seed))
+        if world == 1 or not same:
+            return near
+        count = len(next(iter(rows.values())))
+        return {name: value[rank * count : (rank + 1) * count] for name, value in near.items()}
+
+    def _near(self, inputs: dict[str, Any], generator: torch.Generator) -> dict[str, Any]:
+        assert self.surrogates is not None
+        return self.surrogates(inputs, generator, lambda batch: self._answer(self.original, batch))
+
+    def _counted(self, inputs: Mapping[str, Any], near: bool) -> torch.Tensor | None:
+        """Which positions of a text count: those with a label in D_f, and all but padding in surrogates."""
+        if self.head not in (TOKEN_CLASSES, TOKENS, NEXT_TOKEN):
+            return None
+        labels, mask = inputs.get("labels"), inputs.get("attention_mask")
+        counted: torch.Tensor | None = None
+        if labels is not None and not near:
+            counted = labels != IGNORED_LABEL
+        elif mask is not None and labels is None:
+            counted = mask.bool()
+        if counted is not None and self.head == NEXT_TOKEN:
+            # The logits at a position answer for the token after it.
+            counted = torch.cat([counted[:, 1:], torch.zeros_like(counted[:, :1])], dim=1)
+        return counted
+
+
+def _outputs_of_head(model: Any, head: str | None) -> str:
+    """What the outputs of a model are, see [`divergence`]."""
+    if getattr(model, "answers", None) == NUMBERS:
+        return NUMBERS
+    problem = getattr(getattr(model, "config", None), "problem_type", None)
+    if head is None and problem == "multi_label_classification":
+        return LABELS
+    return NUMBERS if head is None and problem == "regression" else CLASSES
+
+
+def _check_near(inputs: Mapping[str, Any], near: Any, name: str) -> None:
+    """
+    Raises:
+        ValueError: Surrogates are not what the model takes.
+    """
+    if not isinstance(near, Mapping) or set(near) != set(inputs):
+        found = ", ".join(near) if isinstance(near, Mapping) else type(near).__name__
+        raise ValueError(f"`surrogates` ({name}) must return the inputs {', '.join(inputs)}, got {found}.")
+    for key, value in inputs.items():
+        other = near[key]
+        if not torch.is_tensor(value):
+            continue
+        if other.shape[2:] != value.shape[2:] or len(other) != len(value) or other.device != value.device:
+            raise ValueError(
+                f"`surrogates` ({name}) must return {key!r} of shape {tuple(value.shape)} on {value.device}, got "
+                f"{tuple(other.shape)} on {other.device}."
+            )
+        if other.dtype != value.dtype:
+            raise ValueError(f"`surrogates` ({name}) must return {key!r} as {value.dtype}, got {other.dtype}.")
+        if value.is_floating_point():
+            low, high = value.min(), value.max()
+            reach = 10 * (high - low).clamp(min=1e-6)
+            if not torch.isfinite(other).all() or (other < low - reach).any() or (other > high + reach).any():
+                raise ValueError(
+                    f"`surrogates` ({name}) return {key!r} in {other.min():.3g} to {other.max():.3g}, and the forget "
+                    f"set lies in {low:.3g} to {high:.3g}; process them in the same way."
+                )
+            if torch.equal(other, value):
+                raise ValueError(f"`surrogates` ({name}) return the forget set itself; pass inputs near it.")
+
+
+def _can_be_joined(rows: Mapping[str, Any], near: Mapping[str, Any]) -> bool:
+    """Whether two batches have the same inputs, of the same shapes but for their numbers of rows."""
+    return rows.keys() == near.keys() and all(
+        torch.is_tensor(value) and torch.is_tensor(near[name]) and value.shape[1:] == near[name].shape[1:]
+        for name, value in rows.items()
+    )
+
+
+def _joined(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    return torch.cat([first, second])
+
+
+def _shape_of(inputs: Mapping[str, Any], device: torch.device) -> torch.Tensor:
+    """The shapes of the inputs as one row."""
+    sizes = [size for _, value in sorted(inputs.items()) for size in value.shape]
+    return torch.tensor([sizes], device=device)
+
+
+__all__ = ["Recovery"]

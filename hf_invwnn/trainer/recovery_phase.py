@@ -1,0 +1,199 @@
+"""The second phase of a run: when it begins, what is measured in it, and where it ends."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from transformers import TrainerControl, TrainerState
+from transformers.utils import logging
+
+from ..errors import NonFiniteLossError, NonFiniteWeightsError
+from .measuring import check_finite
+from .stopping import StoppingRule, floors_of, goals_of
+
+
+if TYPE_CHECKING:
+    from .callback import UnlearningCallback
+    from .recovery import Recovery
+    from .state import RunState
+    from .unlearner import Unlearner
+
+
+logger = logging.get_logger(__name__)
+
+# Measurements in one recovery.
+_MEASUREMENTS = 10
+
+
+class RecoveryPhase:
+    r"""
+    Decides between rewinding and recovery, and ends a run exactly where it was asked to.
+
+    Rewinding ends deeper than the goal, and recovery gives some of it back. If the recovered model has not reached the
+    goal, the point is searched on the segment from it to the rewound model; if it lies beyond the goal, on the segment
+    from the original model to it. Both searches evaluate the sets of the goal only, which for a target UA is D_f.
+
+    Args:
+        callback ([`UnlearningCallback`]): The schedule that it is a part of.
+    """
+
+    def __init__(self, callback: UnlearningCallback) -> None:
+        self._callback = weakref.ref(callback)
+
+    @property
+    def callback(self) -> UnlearningCallback:
+        callback = self._callback()
+        assert callback is not None  # it owns the phase
+        return callback
+
+    @property
+    def unlearner(self) -> Unlearner:
+        return self.callback.unlearner
+
+    @property
+    def recovery(self) -> Recovery:
+        return self.unlearner.recovery
+
+    @property
+    def run(self) -> RunState:
+        return self.unlearner.run_state
+
+    # ---- Events ----
+
+    def after_rewinding(
+        self, state: TrainerState, control: TrainerControl, optimizer: Any, reason: str, met: bool
+    ) -> None:
+        """Begins the recovery, or ends the run if it has none or nothing was changed."""
+        changed = any(point["round"] > self.run.rounds_before and point["fraction"] > 0 for point in self.run.history)
+        if not (self.recovery.steps and changed):
+            self.callback.stop(control, reason, met)
+            return
+        try:
+            self.run.drift = self.recovery.begin()
+        except NonFiniteLossError as error:
+            self.callback.stop(control, f"{reason}; there was no recovery, because {error}")
+            return
+        self.run.recovering, self.run.phase_began = True, state.global_step
+        self.run.rewinding_ended, self.run.rewinding_met = reason, met
+        optimizer.state.clear()
+
+    def after_step(self, state: TrainerState, control: TrainerControl, steps: int, optimizer: Any) -> None:
+        """Measures ten times in a recovery, and ends it after its last step."""
+        every = max(1, self.recovery.steps // _MEASUREMENTS)
+        is_last = steps == self.recovery.steps
+        if not is_last and (steps % every or self.recovery.steps - steps < every):
+            return
+        try:
+            self.unlearner.tracked.check_finite()
+            metrics = self.unlearner.measure_round()
+            check_finite(metrics)
+        except (NonFiniteWeightsError, NonFiniteLossError) as error:
+            self._undo(state, control, str(error))
+            return
+        self.callback.append_to_history(state, metrics, recovery=steps)
+        self.unlearner.last_good.mark()
+        if is_last:
+            self._finish(state, control, metrics, optimizer)
+
+    def out_of_time(self, state: TrainerState, control: TrainerControl, reason: str) -> None:
+        """Ends the run; within a recovery, with what is recovered."""
+        if not self.run.recovering:
+            self.callback.stop(control, reason)
+            return
+        metrics = self.unlearner.measure_round()
+        self.unlearner.last_good.mark()
+        self._settle(state, control, metrics, f"; {reason}")
+
+    # ---- The end of a recovery ----
+
+    def _finish(self, state: TrainerState, control: TrainerControl, metrics: dict[str, float], optimizer: Any) -> None:
+        drift, before = self.recovery.drift(), self.run.drift
+        self.run.recoveries += 1
+        if before is not None and not drift < before:
+            self._undo(state, control, f"it moved the model away from the original ({before:.3g} to {drift:.3g})")
+        elif self._may_rewind_again(metrics):
+            self.run.recovering, self.run.phase_began = False, state.global_step
+            self.recovery.end()
+            optimizer.state.clear()
+            self.unlearner.on_round_begin()
+        else:
+            self._settle(state, control, metrics)
+
+    def _may_rewind_again(self, metrics: Mapping[str, float]) -> bool:
+        args, goals = self.unlearner.args, _of(goals_of(self.callback.rules))
+        more = self.run.recoveries < args.recovery_cycles and self.run.rounds < args.num_rewinds
+        return more and all(goal.excess(metrics) < -goal.tolerance for goal in goals)
+
+    def _undo(self, state: TrainerState, control: TrainerControl, why: str) -> None:
+        """Returns to the rewound weights, and goes from there towards the original ones until the goal is met."""
+        assert self.recovery.rewound is not None
+        message = f"recovery was undone, because {why}"
+        logger.warning(f"{message}. A smaller `recovery_learning_rate` may help.")
+        self.recovery.rewound.restore()
+        self.unlearner.last_good.mark()
+        self._settle(state, control, self.unlearner.measure_round(), f"; {message}")
+
+    def _settle(
+        self, state: TrainerState, control: TrainerControl, metrics: dict[str, float], remark: str = ""
+    ) -> None:
+        """Goes to where the goals are met and no floor is broken, and ends the run."""
+        floors = floors_of(self.callback.rules)
+        goals = _of(goals_of(self.callback.rules))
+        where, met = "", self.run.rewinding_met and not goals
+        if goals:
+            metrics, where, met = self._go_to_goal(goals, metrics)
+        if broken := [(floor, excess) for floor in floors if (excess := floor.excess(metrics)) > 0]:
+            metrics, rule = self._towards_original(broken)
+            where, met = f", {rule} ends it before the goal", False
+        self.callback.append_to_history(state, metrics, recovery=state.global_step - self.run.phase_began)
+        self.unlearner.last_good.mark()
+        self.run.recovering = False
+        self.recovery.end()
+        goal = f"{goals[0]} is {'met' if met else 'not met'}" if goals else "rewinding and recovery are done"
+        self.callback.stop(control, f"{goal} after recovery ({self.run.rewinding_ended}){where}{remark}", met)
+
+    def _go_to_goal(
+        self, goals: Sequence[StoppingRule], metrics: dict[str, float]
+    ) -> tuple[dict[str, float], str, bool]:
+        excesses = [(goal, goal.excess(metrics)) for goal in goals]
+        if beyond := [(goal, excess) for goal, excess in excesses if excess > goal.tolerance]:
+            metrics, rule = self._towards_original(beyond)
+            return metrics, ", on the way back to the original weights", abs(rule.excess(metrics)) <= rule.tolerance
+        if any(abs(excess) <= goal.tolerance for goal, excess in excesses):
+            return metrics, "", True
+        return self._towards_rewound(goals, metrics)
+
+    def _towards_original(self, passed: Sequence[tuple[StoppingRule, float]]) -> tuple[dict[str, float], StoppingRule]:
+        """Goes from the current weights towards the original ones until the first rule is no longer exceeded."""
+        assert self.recovery.original is not None
+        end = self.unlearner.last_good.copy("end")
+        self.recovery.original.restore()
+        self.unlearner.last_good.mark()
+        _, rule = self.callback.go_to_first(passed, end)
+        return self.unlearner.measure_round(), rule
+
+    def _towards_rewound(
+        self, goals: Sequence[StoppingRule], metrics: dict[str, float]
+    ) -> tuple[dict[str, float], str, bool]:
+        """Goes from the recovered weights, which are the last good ones, towards the rewound ones."""
+        assert self.recovery.rewound is not None
+        self.recovery.rewound.restore()
+        self.unlearner.last_good.sync_copies()
+        at_end = self.unlearner.measure([split for goal in goals for split in goal.splits])
+        passed = [(goal, excess) for goal in goals if (excess := goal.excess(at_end)) >= 0]
+        if not passed:
+            self.unlearner.last_good.restore()
+            return metrics, "", False
+        crossing, rule = self.callback.go_to_first(passed, self.unlearner.last_good.copy("end"))
+        where = f", {crossing.fraction:.3f} of the way back to the rewound weights"
+        return self.unlearner.measure_round(), where, abs(crossing.excess) <= rule.tolerance
+
+
+def _of(goals: Sequence[StoppingRule]) -> list[StoppingRule]:
+    """The goals that recovery can miss: a floor that is the only goal of a run is kept by it."""
+    return [goal for goal in goals if not getattr(goal, "is_floor", False)]
+
+
+__all__ = ["RecoveryPhase"]
