@@ -38,6 +38,8 @@ NEEDLESS = {
     "evaluate": ["diffusers", "evaluate", "h5py", "matplotlib", "sklearn"],
     "unlearn-diffusion": ["evaluate", "h5py", "matplotlib", "sklearn"],
 }
+if sys.version_info < (3, 11):  # the last transformers for 3.10 loads scikit-learn with its generation utilities
+    NEEDLESS = {command: [name for name in names if name != "sklearn"] for command, names in NEEDLESS.items()}
 
 
 def python(code: str, cwd: Path, *words: str) -> str:

@@ -146,9 +146,11 @@ class UnlearningCallback(TrainerCallback):
             control.should_training_stop = True
             return
         optimizer, steps = kwargs.get("optimizer"), state.global_step - self.run.phase_began
+        if not (self.phase.is_point(steps) if self.run.recovering else steps % self.steps_per_interval == 0):
+            return
         if self.run.recovering:
             self.phase.after_step(state, control, steps, optimizer)
-        elif steps % self.steps_per_interval == 0:
+        else:
             self._finish_interval(state, control, steps // self.steps_per_interval, optimizer)
         if self.run.stop_reason is None and arguments.max_seconds and self._agreed_seconds() > arguments.max_seconds:
             self.phase.out_of_time(state, control, f"the budget of {arguments.max_seconds:g} seconds is used up")

@@ -138,7 +138,7 @@ def load_state(folder: str | os.PathLike) -> dict[str, Any]:
     if (version := state.get("format_version", 1)) != STATE_VERSION:
         raise CheckpointMismatchError(
             f"`{path}` has format_version {version}, this version of hf-invwnn reads {STATE_VERSION}; resume with the "
-            "version that wrote it (0.1 for 1, 0.2 for 2), or start the run again."
+            "version that wrote it (0.1 for 1, 0.2 for 2, 0.3 for 3), or start the run again."
         )
     run = state.get("run")
     missing = sorted(_STATE_KEYS - set(state))

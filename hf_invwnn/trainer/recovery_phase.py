@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 logger = logging.get_logger(__name__)
 
-# Measurements in one recovery.
-_MEASUREMENTS = 10
+# Most measured points of one recovery.
+_MOST_POINTS = 10
 
 
 class RecoveryPhase:
@@ -79,12 +79,12 @@ class RecoveryPhase:
         self.run.rewinding_ended, self.run.rewinding_met = reason, met
         optimizer.state.clear()
 
+    def is_point(self, steps: int) -> bool:
+        """Whether the model is measured after so many steps of a recovery."""
+        return steps == self.recovery.steps or steps % -(-self.recovery.steps // _MOST_POINTS) == 0
+
     def after_step(self, state: TrainerState, control: TrainerControl, steps: int, optimizer: Any) -> None:
-        """Measures ten times in a recovery, and ends it after its last step."""
-        every = max(1, self.recovery.steps // _MEASUREMENTS)
-        is_last = steps == self.recovery.steps
-        if not is_last and (steps % every or self.recovery.steps - steps < every):
-            return
+        """Measures the model, and ends the recovery after its last step."""
         try:
             self.unlearner.tracked.check_finite()
             metrics = self.unlearner.measure_round()
@@ -94,7 +94,7 @@ class RecoveryPhase:
             return
         self.callback.append_to_history(state, metrics, recovery=steps)
         self.unlearner.last_good.mark()
-        if is_last:
+        if steps == self.recovery.steps:
             self._finish(state, control, metrics, optimizer)
 
     def out_of_time(self, state: TrainerState, control: TrainerControl, reason: str) -> None:

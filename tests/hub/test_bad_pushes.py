@@ -68,14 +68,16 @@ def test_wrong_tokens_names_and_types_are_refused(hub, client, finished_run) -> 
 
 
 INTERRUPTED = """
-import httpx2
+import json, urllib.request
 from contextlib import redirect_stderr
 from io import StringIO
 from huggingface_hub import HfApi
 from hf_invwnn.cli.main import main
 
 def control(**settings):
-    httpx2.post(url + "/test/control", json=settings)
+    body = json.dumps(settings).encode()
+    request = urllib.request.Request(url + "/test/control", body, {"Content-Type": "application/json"})
+    urllib.request.urlopen(request).close()
 
 def push(folder):
     errors = StringIO()

@@ -14,7 +14,7 @@ from hf_invwnn.errors import CheckpointMismatchError
 from hf_invwnn.trainer.checkpoint_files import STATE_NAME, STATE_VERSION, load_state, write_manifest
 
 
-@pytest.mark.parametrize("version", [1, 2, 4, None])
+@pytest.mark.parametrize("version", [1, 2, 3, 5, None])
 def test_a_checkpoint_of_another_version_is_refused(
     version: int | None, make_unlearner: Callable[..., InvWNNUnlearner], digits: Examples
 ) -> None:
@@ -24,14 +24,14 @@ def test_a_checkpoint_of_another_version_is_refused(
     unlearner = make_unlearner(build_model("vit"), forget, **options)
     unlearner.train()
     folder = sorted(Path(str(unlearner.args.output_dir)).glob("checkpoint-*"))[0]
-    assert load_state(folder)["format_version"] == STATE_VERSION == 3
+    assert load_state(folder)["format_version"] == STATE_VERSION == 4
 
     state = json.loads((folder / STATE_NAME).read_text())
     del state["format_version"]
     (folder / STATE_NAME).write_text(json.dumps(state if version is None else {**state, "format_version": version}))
     write_manifest(folder)
     model = build_model("vit")
-    wrong = rf"`.*{STATE_NAME}` has format_version {version or 1}, this version of hf-invwnn reads 3"
-    message = rf"{wrong}; .* \(0\.1 for 1, 0\.2 for 2\)"
+    wrong = rf"`.*{STATE_NAME}` has format_version {version or 1}, this version of hf-invwnn reads 4"
+    message = rf"{wrong}; .* \(0\.1 for 1, 0\.2 for 2, 0\.3 for 3\)"
     with unchanged(model), pytest.raises(CheckpointMismatchError, match=message):
         make_unlearner(model, forget, **options).train(resume_from_checkpoint=str(folder))
