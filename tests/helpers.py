@@ -37,6 +37,7 @@ OPTIONS_OF_THE_UNLEARNER = (
     "compute_metrics",
     "compute_loss_func",
     "train_dataset",
+    "surrogates",
     "model_init",
 )
 

@@ -18,7 +18,7 @@ from .heads import CLASSES, head_of
 
 
 # What data sets, collators and models raise at examples they cannot work with.
-_FAILURES = (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, NotImplementedError)
+FAILURES = (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, NotImplementedError)
 
 
 def check_examples(trainer: Trainer, datasets: Mapping[str, Any]) -> None:
@@ -54,8 +54,8 @@ def first_examples(argument: str, dataset: Any, count: int = 2) -> list[Any]:
             return [dataset[index] for index in range(min(count, len(dataset)))]
         iterator = iter(dataset)
         return [] if iter(dataset) is iterator else list(islice(iterator, count))
-    except _FAILURES as error:
-        raise ValueError(f"`{argument}`: its first examples cannot be read ({_in_words(error)}).") from error
+    except FAILURES as error:
+        raise ValueError(f"`{argument}`: its first examples cannot be read ({in_words(error)}).") from error
 
 
 def collated(trainer: Trainer, argument: str, dataset: Any, examples: list[Any]) -> dict[str, Any]:
@@ -74,10 +74,10 @@ def collated(trainer: Trainer, argument: str, dataset: Any, examples: list[Any])
         collate = trainer._get_collator_with_removed_columns(trainer.data_collator, description="training")
     try:
         batch = collate(examples)
-    except _FAILURES as error:
+    except FAILURES as error:
         shapes = _shapes(examples)
         raise ValueError(
-            f"`{argument}`: `data_collator` cannot make a batch of its examples ({_in_words(error)}).{shapes}"
+            f"`{argument}`: `data_collator` cannot make a batch of its examples ({in_words(error)}).{shapes}"
         ) from error
     if not isinstance(batch, Mapping):
         raise ValueError(
@@ -136,9 +136,9 @@ def _check_loss(trainer: Trainer, argument: str, inputs: dict[str, Any]) -> None
             with torch.no_grad(), trainer.compute_loss_context_manager():
                 items = trainer._get_num_items_in_batch([inputs], trainer.args.device)
                 loss = trainer.compute_loss(model, dict(inputs), num_items_in_batch=items)
-        except _FAILURES as error:
+        except FAILURES as error:
             raise ValueError(
-                f"`model` cannot compute its loss on two examples of `{argument}` ({_in_words(error)})."
+                f"`model` cannot compute its loss on two examples of `{argument}` ({in_words(error)})."
             ) from error
     if not torch.is_tensor(loss) or loss.numel() != 1:
         found = f"a tensor of shape {tuple(loss.shape)}" if torch.is_tensor(loss) else type(loss).__name__
@@ -175,10 +175,10 @@ def _shapes(examples: list[Any]) -> str:
     return ""
 
 
-def _in_words(error: BaseException) -> str:
+def in_words(error: BaseException) -> str:
     """The first line of an error and its type."""
     lines = str(error).strip().splitlines()
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__
 
 
-__all__ = ["check_examples", "collated", "evaluated", "first_examples"]
+__all__ = ["FAILURES", "check_examples", "collated", "evaluated", "first_examples", "in_words"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Iterator, Mapping, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,8 @@ from ..recovery.answers import MOST_OUTPUTS, outputs_of, table_of
 from ..recovery.divergence import CLASSES, LABELS, NUMBERS, divergence
 from ..recovery.weight_copy import WeightCopy
 from ..surrogates import Surrogates, find_surrogates
-from .dry_run import collated, evaluated, first_examples
+from ..surrogates.checks import check_disjoint, check_near
+from .dry_run import FAILURES, collated, evaluated, first_examples, in_words
 from .heads import NEXT_TOKEN, TOKEN_CLASSES, TOKENS, head_of
 from .indexed import INDEX, IndexedCollator, IndexedDataset, without_unused_columns
 from .labels import IGNORED_LABEL
@@ -94,16 +95,16 @@ class Recovery:
         inputs = self._inputs(inputs)
         model: Any = unlearner.model
         found = find_surrogates(surrogates, inputs)
-        if getattr(found, "dataset", None) is unlearner.forget_dataset:
-            raise ValueError(
-                "`surrogates` are the forget set itself: the answers of the original model to it would teach it "
-                "again. Pass other examples."
-            )
+        if hasattr(found, "dataset"):
+            check_disjoint(found.dataset, unlearner.forget_dataset, list(inputs))
         with torch.random.fork_rng(devices=[]), evaluated(model):
-            outputs = outputs_of(model, inputs).detach()
-            near = found(inputs, torch.Generator().manual_seed(0), lambda batch: outputs_of(model, batch))
+            outputs = _tried("`model` cannot answer without its labels", lambda: outputs_of(model, inputs)).detach()
+            near = _tried(
+                f"`surrogates` ({found.name}) cannot be made of two examples of the forget set",
+                lambda: found(inputs, torch.Generator().manual_seed(0), lambda batch: outputs_of(model, batch)),
+            )
             model.zero_grad()
-            _check_near(inputs, near, getattr(found, "name", "surrogates"))
+            check_near(inputs, near, found.name)
         if not torch.isfinite(outputs).all():
             raise ValueError("`model` answers with values that are infinite or NaN on two examples of the forget set.")
         self._outputs_per_example = outputs[0].numel()
@@ -189,7 +190,8 @@ class Recovery:
         temperature = args.recovery_temperature
         forget_term = divergence(forgotten, on_forget, self.outputs, temperature, self._counted(inputs, near=False))
         near_term = divergence(kept, on_near, self.outputs, temperature, self._counted(near, near=True))
-        return forget_term + args.recovery_weight * near_term
+        weight = self.unlearner.run_state.weight
+        return forget_term + (args.recovery_weight if weight is None else weight) * near_term
 
     def set_learning_rate(self, step: int, optimizer: Any) -> None:
         """Sets the learning rate of a step of the phase, counted from 0; the scheduler sets it back afterwards."""
@@ -321,35 +323,15 @@ def _outputs_of_head(model: Any, head: str | None) -> str:
     return NUMBERS if head is None and problem == "regression" else CLASSES
 
 
-def _check_near(inputs: Mapping[str, Any], near: Any, name: str) -> None:
+def _tried(problem: str, make: Callable[[], Any]) -> Any:
     """
     Raises:
-        ValueError: Surrogates are not what the model takes.
+        ValueError: What is made fails; the message begins with `problem`.
     """
-    if not isinstance(near, Mapping) or set(near) != set(inputs):
-        found = ", ".join(near) if isinstance(near, Mapping) else type(near).__name__
-        raise ValueError(f"`surrogates` ({name}) must return the inputs {', '.join(inputs)}, got {found}.")
-    for key, value in inputs.items():
-        other = near[key]
-        if not torch.is_tensor(value):
-            continue
-        if other.shape[2:] != value.shape[2:] or len(other) != len(value) or other.device != value.device:
-            raise ValueError(
-                f"`surrogates` ({name}) must return {key!r} of shape {tuple(value.shape)} on {value.device}, got "
-                f"{tuple(other.shape)} on {other.device}."
-            )
-        if other.dtype != value.dtype:
-            raise ValueError(f"`surrogates` ({name}) must return {key!r} as {value.dtype}, got {other.dtype}.")
-        if value.is_floating_point():
-            low, high = value.min(), value.max()
-            reach = 10 * (high - low).clamp(min=1e-6)
-            if not torch.isfinite(other).all() or (other < low - reach).any() or (other > high + reach).any():
-                raise ValueError(
-                    f"`surrogates` ({name}) return {key!r} in {other.min():.3g} to {other.max():.3g}, and the forget "
-                    f"set lies in {low:.3g} to {high:.3g}; process them in the same way."
-                )
-            if torch.equal(other, value):
-                raise ValueError(f"`surrogates` ({name}) return the forget set itself; pass inputs near it.")
+    try:
+        return make()
+    except FAILURES as error:
+        raise ValueError(f"{problem} ({in_words(error)}); or set `recovery_steps=0`.") from error
 
 
 def _can_be_joined(rows: Mapping[str, Any], near: Mapping[str, Any]) -> bool:

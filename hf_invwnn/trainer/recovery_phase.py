@@ -11,7 +11,7 @@ from transformers.utils import logging
 
 from ..errors import NonFiniteLossError, NonFiniteWeightsError
 from .measuring import check_finite
-from .stopping import StoppingRule, floors_of, goals_of
+from .stopping import Deeper, StoppingRule, deeper, floors_of, goals_of
 
 
 if TYPE_CHECKING:
@@ -24,7 +24,10 @@ if TYPE_CHECKING:
 logger = logging.get_logger(__name__)
 
 # Most measured points of one recovery.
-_MOST_POINTS = 10
+_MOST_POINTS = 20
+# The weight of what is kept is not steered in the first part of a recovery, in which the model changes most, and never
+# beyond this factor.
+_NOT_STEERED, _MOST_STEERED = 0.2, 16.0
 
 
 class RecoveryPhase:
@@ -77,6 +80,7 @@ class RecoveryPhase:
             return
         self.run.recovering, self.run.phase_began = True, state.global_step
         self.run.rewinding_ended, self.run.rewinding_met = reason, met
+        self.run.weight = self.unlearner.args.recovery_weight
         optimizer.state.clear()
 
     def is_point(self, steps: int) -> bool:
@@ -96,6 +100,25 @@ class RecoveryPhase:
         self.unlearner.last_good.mark()
         if steps == self.recovery.steps:
             self._finish(state, control, metrics, optimizer)
+        elif steps >= _NOT_STEERED * self.recovery.steps:
+            self._steer(metrics)
+
+    def _steer(self, metrics: Mapping[str, float]) -> None:
+        """
+        Keeps more if more than the goal is forgotten, and less otherwise: the weight is doubled where the model is as
+        far beyond the goal as rewinding was, halved where it is as far short of it.
+        """
+        args, run = self.unlearner.args, self.run
+        shares = [
+            goal.excess(metrics) / further.by
+            for goal in _of(goals_of(self.callback.rules))
+            if isinstance(further := deeper(goal, args.recovery_overshoot), Deeper) and further.by > 0
+        ]
+        if not shares or run.weight is None:
+            return
+        factor = 2.0 ** min(1.0, max(-1.0, max(shares)))
+        lowest, highest = (args.recovery_weight * bound for bound in (1 / _MOST_STEERED, _MOST_STEERED))
+        run.weight = min(highest, max(lowest, run.weight * factor))
 
     def out_of_time(self, state: TrainerState, control: TrainerControl, reason: str) -> None:
         """Ends the run; within a recovery, with what is recovered."""
@@ -181,9 +204,12 @@ class RecoveryPhase:
         assert self.recovery.rewound is not None
         self.recovery.rewound.restore()
         self.unlearner.last_good.sync_copies()
-        at_end = self.unlearner.measure([split for goal in goals for split in goal.splits])
-        passed = [(goal, excess) for goal in goals if (excess := goal.excess(at_end)) >= 0]
+        at_end = self.unlearner.measure(tuple(dict.fromkeys(split for goal in goals for split in goal.splits)))
+        excesses = [(goal, goal.excess(at_end)) for goal in goals]
+        passed = [(goal, excess) for goal, excess in excesses if excess >= 0]
         if not passed:
+            if any(abs(excess) <= goal.tolerance for goal, excess in excesses):
+                return self.unlearner.measure_round(), ", back at the rewound weights", True
             self.unlearner.last_good.restore()
             return metrics, "", False
         crossing, rule = self.callback.go_to_first(passed, self.unlearner.last_good.copy("end"))

@@ -32,6 +32,7 @@ class RunState:
         recovering (`bool`, defaults to `False`): Whether the current phase is recovery.
         rewinding_ended (`str`, defaults to `""`), rewinding_met (`bool`, defaults to `False`): Why the last rewinding
             ended, and whether that was its goal.
+        weight (`float`, *optional*): The current weight of what recovery keeps, which steers it to its goal.
         drift (`float`, *optional*): Divergence of the rewound model from the original one on surrogates.
         changes (`list[dict]`): Settings that were changed during the run: `step`, `argument`, `from` and `to`.
     """
@@ -49,6 +50,7 @@ class RunState:
     recovering: bool = False
     rewinding_ended: str = ""
     rewinding_met: bool = False
+    weight: float | None = None
     drift: float | None = None
 
     def __post_init__(self) -> None:

@@ -86,11 +86,24 @@ def unlearner(
     return build_unlearner(model, data.part(0, examples), **{**defaults, **options})
 
 
+class StopAt(TrainerCallback):
+    """Ends the training after a step, as a callback of the user's."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        control.should_training_stop = control.should_training_stop or state.global_step == self.step
+
+
 def train_and_save(
     rank: int, output: Path, world: int, architecture: str, options: dict[str, Any], resume: bool = False
 ) -> None:
     """Trains, and saves the final weights of this process as whole tensors, the stop reason and the layout."""
+    stop_at = options.pop("stop_at", None)
     trainer = unlearner(output / "run", world, architecture, **options)
+    if stop_at is not None:
+        trainer.add_callback(StopAt(stop_at))
     trainer.train(resume_from_checkpoint=resume)
     save_whole(trainer, output / f"weights_{rank}.safetensors")
     (output / f"reason_{rank}.txt").write_text(f"{trainer.stop_reason}\n{trainer.tracked.shards.layout}\n")

@@ -1,0 +1,369 @@
+"""Recovery: its loss, that it begins and ends where it should, and that nothing of it is left if it is turned off."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from helpers import Examples, build_model, copied, differing, unchanged, without_seconds
+from scipy.special import log_softmax
+from torch import nn
+from transformers import TrainerCallback
+
+from hf_invwnn import InvWNNUnlearner
+from hf_invwnn.surrogates import ShiftedImages, UnlabelledExamples
+
+
+Make = Callable[..., InvWNNUnlearner]
+STEPS = 24
+# The memorised ViT passes a UA of 50 within these rewinds; four batches of 8 are an epoch.
+RUN: dict[str, Any] = {
+    **{"num_rewinds": 12, "learning_rate": 3e-3, "residual_scale": 0.5, "target_ua": 50.0},
+    **{"recovery_steps": STEPS, "recovery_learning_rate": 1e-3},
+}
+
+
+class Watch(TrainerCallback):
+    """Calls a function after every step, before the run looks at it."""
+
+    def __init__(self, look: Callable[[int], None]) -> None:
+        self.look = look
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.look(state.global_step)
+
+
+def first_step_of_recovery(unlearner: InvWNNUnlearner) -> int:
+    """The step before the first measured point of a recovery."""
+    point = next(point for point in unlearner.history if "recovery" in point)
+    return int(point["step"] - point["recovery"])
+
+
+# ---- The loss ----
+
+
+@pytest.mark.parametrize("start", ["original", "rewound"])
+def test_the_loss_is_that_of_an_independent_computation(
+    start: str, make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples
+) -> None:
+    """
+    In the first step one of the two terms is 0, because the student is one of the teachers. The answers of the
+    rewound model are kept in 16 bits.
+    """
+    original = build_model("vit")
+    original.load_state_dict(memorised_vit.state_dict())
+    surrogates = ShiftedImages(0.125)
+    options = {"recovery_start": start, "recovery_weight": 0.7, "recovery_temperature": 2.0, "surrogates": surrogates}
+    unlearner = make_unlearner(memorised_vit, noisy, **{**RUN, **options})
+    seen: list[tuple[Any, float]] = []
+    compute = unlearner.compute_loss
+
+    def watched(model: nn.Module, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        loss = compute(model, inputs, *args, **kwargs)
+        if unlearner.recovering and model.training:
+            seen.append((inputs, float(loss)))
+        return loss
+
+    rewound: list[dict[str, torch.Tensor]] = []
+    begin = unlearner.recovery.begin
+    unlearner.recovery.begin = lambda: (rewound.append(copied(memorised_vit)), begin())[1]  # type: ignore[method-assign]
+    unlearner.compute_loss = watched  # type: ignore[method-assign]
+    unlearner.train()
+
+    inputs, found = seen[0]
+    teacher = build_model("vit")
+    teacher.load_state_dict(rewound[0])
+    student = original if start == "original" else teacher
+    drawn = np.random.SeedSequence([unlearner.args.seed, first_step_of_recovery(unlearner), 0]).generate_state(1)
+    pixels = inputs["pixel_values"]
+    generator = torch.Generator().manual_seed(int(drawn[0]))
+    near = surrogates({"pixel_values": pixels}, generator, lambda batch: torch.zeros(0))["pixel_values"]
+
+    def logs(model: nn.Module, images: torch.Tensor) -> np.ndarray:
+        with torch.no_grad():
+            return log_softmax(model(pixel_values=images).logits.numpy().astype(float) / 2.0, axis=-1)
+
+    def kl(first: np.ndarray, second: np.ndarray) -> float:
+        return 2.0**2 * float((np.exp(first) * (first - second)).sum(axis=-1).mean())
+
+    forget = kl(logs(teacher, pixels), logs(student, pixels))
+    kept = kl(logs(original, near), logs(student, near))
+    assert max(forget, kept) > 0.1 and min(forget, kept) == 0.0
+    assert found == pytest.approx(forget + 0.7 * kept, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    "loss", [None, lambda outputs, labels, num_items_in_batch=None: 1 / 0], ids=["model's", "own"]
+)
+def test_accumulated_batches_are_one_step_of_a_larger_one(
+    loss: Any, make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples
+) -> None:
+    """Also with a loss function of the user's, which recovery does not use. Surrogates are made without draws."""
+    start = copied(memorised_vit)
+    ended = []
+    for batch in (8, 32):
+        memorised_vit.load_state_dict(start)
+        sizes = {"per_device_train_batch_size": batch, "gradient_accumulation_steps": 32 // batch}
+        surrogates = Changed(lambda pixels: pixels + 0.5)
+        unlearner = make_unlearner(memorised_vit, noisy, surrogates=surrogates, **{**RUN, **sizes})
+        unlearner.run_state.recovering = True
+        unlearner.compute_loss_func = loss
+        unlearner.recovery.remember_original()
+        with torch.no_grad():
+            for value in memorised_vit.parameters():
+                value.mul_(0.9)
+        unlearner.recovery.rewound = unlearner.recovery.original
+        unlearner.current_gradient_accumulation_steps = 32 // batch
+        unlearner.accelerator.gradient_state._set_sync_gradients(True)
+        memorised_vit.zero_grad()
+        for part in range(0, 32, batch):
+            inputs = {name: value[part : part + batch] for name, value in noisy.columns.items()}
+            unlearner.training_step(memorised_vit, inputs, num_items_in_batch=torch.tensor(32))
+        ended.append([value.grad.clone() for value in memorised_vit.parameters()])
+    for one, other in zip(*ended, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
+
+
+# ---- Beginning and end ----
+
+
+def test_rewinding_before_a_recovery_is_that_of_a_run_without_to_a_deeper_target(
+    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples
+) -> None:
+    """To the bit, and the random order of the examples with it."""
+    start, kept = copied(memorised_vit), []
+    unlearner = make_unlearner(memorised_vit, noisy, **RUN)
+    begin = unlearner.recovery.begin
+    unlearner.recovery.begin = lambda: (kept.append(copied(memorised_vit)), begin())[1]  # type: ignore[method-assign]
+    unlearner.train()
+    memorised_vit.load_state_dict(start)
+    alone = make_unlearner(memorised_vit, noisy, **{**RUN, "recovery_steps": 0, "target_ua": 60.0})
+    alone.train()
+    assert differing(copied(memorised_vit), kept[0]) == []
+    rewinding = [point for point in unlearner.history if "recovery" not in point]
+    assert without_seconds(rewinding) == without_seconds(alone.history)
+    assert alone.recovery.original is None and alone.recovery.surrogates is None
+
+
+@pytest.mark.parametrize("start", ["rewound", "original"])
+@pytest.mark.parametrize("target", [30.0, 50.0, 80.0])
+def test_a_run_ends_within_the_tolerance_of_its_target(
+    start: str, target: float, make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples, unseen: Examples
+) -> None:
+    """With one example of 32 as the tolerance; and without evaluating another set to find the point."""
+    unlearner = make_unlearner(
+        memorised_vit, noisy, eval_dataset={"test": unseen}, **{**RUN, "target_ua": target, "recovery_start": start}
+    )
+    looked_at: list[tuple[str, ...]] = []
+    measure = unlearner.measure
+    unlearner.measure = lambda splits=None: (looked_at.append(splits), measure(splits))[1]  # type: ignore[method-assign]
+    unlearner.train()
+    last = unlearner.history[-1]
+    assert unlearner.outcome == "reached", unlearner.stop_reason
+    assert abs(last["ua"] - target) <= 100 / 32 and last["recovery"] == STEPS
+    assert unlearner.measure(("forget",))["eval_forget_accuracy"] == pytest.approx(1 - last["ua"] / 100)
+    assert unlearner.stop_reason.startswith(f"target_ua = {target:g} is met after recovery (target_ua = {target:g} is")
+    assert {splits for splits in looked_at if splits is not None} <= {("forget",)}
+
+
+def test_recovery_gives_back_what_rewinding_took(
+    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples, digits: Examples
+) -> None:
+    """At the same UA the accuracy on retained examples is higher than without."""
+    start, retained = copied(memorised_vit), []
+    for steps in (0, 96):
+        memorised_vit.load_state_dict(start)
+        unlearner = make_unlearner(
+            memorised_vit, noisy, eval_dataset={"retain": digits.part(32, 192)}, **{**RUN, "recovery_steps": steps}
+        )
+        unlearner.train()
+        assert abs(unlearner.history[-1]["ua"] - 50) <= 100 / 32
+        retained.append(unlearner.history[-1]["eval_retain_accuracy"])
+    assert retained[1] > retained[0] + 0.02
+
+
+def test_the_unseen_loss_is_met_after_recovery_too(
+    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples, unseen: Examples
+) -> None:
+    unlearner = make_unlearner(
+        memorised_vit, noisy, eval_dataset=unseen, **{**RUN, "target_ua": None, "stop_at_unseen_loss": True}
+    )
+    unlearner.train()
+    first, last = unlearner.history[0], unlearner.history[-1]
+    assert unlearner.outcome == "reached", unlearner.stop_reason
+    assert last["eval_forget_loss"] == pytest.approx(first["eval_unseen_loss"], rel=0.011)
+    assert last["recovery"] == STEPS
+
+
+def test_a_floor_holds_at_the_end_and_not_before(
+    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples, unseen: Examples
+) -> None:
+    """What rewinding costs may be more than the floor allows, and what is left in the end may not."""
+    unlearner = make_unlearner(
+        memorised_vit, noisy, eval_dataset=unseen, max_unseen_loss_rise=0.02, max_unseen_accuracy_drop=0.01,
+        **{**RUN, "target_ua": 90.0, "residual_scale": 2.0, "recovery_steps": 4},
+    )  # fmt: skip
+    unlearner.train()
+    losses = [point["eval_unseen_loss"] for point in unlearner.history]
+    highest = max(1.02 * losses[0], losses[0] + 0.2)
+    assert max(losses) > highest and losses[-1] <= highest + 1e-6
+    assert unlearner.outcome == "target not reached"
+    assert "max_unseen_loss_rise = 0.02, max_unseen_accuracy_drop = 0.01 ends it" in str(unlearner.stop_reason)
+
+
+def test_rounds_without_a_rule_are_recovered_from(
+    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples
+) -> None:
+    unlearner = make_unlearner(memorised_vit, noisy, **{**RUN, "target_ua": None, "num_rewinds": 2})
+    unlearner.train()
+    assert unlearner.stop_reason == "rewinding and recovery are done after recovery (all 2 rounds are done)"
+    assert [point.get("recovery", 0) for point in unlearner.history][-2] == STEPS
+    assert unlearner.state.global_step == 2 * 12 + STEPS
+
+
+def test_recovery_alternates_with_rewinding(make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples) -> None:
+    """A second rewinding begins from the recovered weights if the goal was missed, and is recovered from in turn."""
+    options = {
+        "per_device_train_batch_size": 32, "recovery_cycles": 3, "recovery_overshoot": 0.0, "recovery_weight": 8.0,
+        "num_rewinds": 30, "recovery_learning_rate": 3e-4,
+    }  # fmt: skip
+    unlearner = make_unlearner(memorised_vit, noisy, **{**RUN, **options})
+    unlearner.train()
+    recoveries = [point["step"] for point in unlearner.history if point.get("recovery") == STEPS]
+    rounds = [point["round"] for point in unlearner.history if point.get("recovery") == STEPS]
+    assert len(set(recoveries)) >= 2 and rounds == sorted(rounds) and rounds[0] < rounds[-1]
+    assert unlearner.outcome == "reached", unlearner.stop_reason
+
+
+def test_a_budget_leaves_room_for_recovery(make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples) -> None:
+    """Two rounds of 12 steps and 24 of recovery are 48; a third round would be too many."""
+    unlearner = make_unlearner(memorised_vit, noisy, **{**RUN, "target_ua": 95.0, "max_forget_steps": 50})
+    unlearner.train()
+    assert unlearner.run_state.rounds == 2 and unlearner.history[-1]["step"] == 48
+    assert "budget of 50 steps does not suffice for another round" in str(unlearner.stop_reason)
+
+
+# ---- What goes wrong ----
+
+
+def test_a_recovery_that_moves_the_model_away_is_undone_and_said(
+    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples
+) -> None:
+    unlearner = make_unlearner(memorised_vit, noisy, **{**RUN, "recovery_learning_rate": 3.0})
+    unlearner.train()
+    assert "recovery was undone, because it moved the model away from the original" in str(unlearner.stop_reason)
+    assert abs(unlearner.history[-1]["ua"] - 50) <= 100 / 32 and unlearner.outcome == "reached"
+
+
+def test_weights_that_become_infinite_in_recovery_are_undone(
+    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples
+) -> None:
+    unlearner = make_unlearner(memorised_vit, noisy, **RUN)
+
+    def spoil(step: int) -> None:
+        if unlearner.recovering and unlearner.state.global_step == unlearner.run_state.phase_began + 12:
+            with torch.no_grad():
+                next(memorised_vit.parameters()).fill_(float("inf"))
+
+    unlearner.callback_handler.callbacks.insert(0, Watch(spoil))
+    unlearner.train()
+    assert "recovery was undone, because" in str(unlearner.stop_reason) and "not finite" in str(unlearner.stop_reason)
+    assert all(torch.isfinite(value).all() for value in memorised_vit.parameters())
+    assert abs(unlearner.history[-1]["ua"] - 50) <= 100 / 32
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"recovery_steps": -1}, ValueError, "`recovery_steps` must be a whole number of at least 0, got -1"),
+        ({"recovery_steps": 1.5}, ValueError, "`recovery_steps` must be a whole number, got 1.5"),
+        ({"recovery_cycles": 0}, ValueError, "`recovery_cycles` must be a whole number of at least 1, got 0"),
+        ({"recovery_weight": -1.0}, ValueError, "`recovery_weight` must be 0 or above, got -1.0"),
+        ({"recovery_weight": float("nan")}, ValueError, "`recovery_weight` must be a finite number, got nan"),
+        ({"recovery_temperature": 0.0}, ValueError, "`recovery_temperature` must be positive, got 0.0"),
+        ({"recovery_learning_rate": 0.0}, ValueError, "`recovery_learning_rate` must be positive, got 0.0"),
+        ({"recovery_overshoot": 20}, ValueError, "`recovery_overshoot` is a share and must lie in [0, 1], got 20"),
+        ({"recovery_start": "begin"}, ValueError, "`recovery_start` must be one of ('rewound', 'original'), got"),
+        ({"recovery_schedule": "line"}, ValueError, "`recovery_schedule` must be one of ('cosine', 'constant'), got"),
+        ({"surrogates": "mixd"}, ValueError, "`surrogates` must be one of shifted, mixed"),
+        (
+            {"surrogates": "edited"},
+            ValueError,
+            "`surrogates` (edited texts) cannot be made of two examples of the forget set (KeyError",
+        ),
+        ({"surrogates": 3}, TypeError, "`surrogates` must be a name or callable"),
+    ],
+    ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
+)
+def test_arguments_that_cannot_work_are_refused(
+    options: dict, error: type[Exception], message: str, make_unlearner: Make, noisy: Examples
+) -> None:
+    model = build_model("vit")
+    with unchanged(model), pytest.raises(error, match=re.escape(message)):
+        make_unlearner(model, noisy, **{**RUN, **options})
+
+
+class Changed:
+    """Surrogates that a function makes."""
+
+    name, forget_only = "a test", True
+
+    def __init__(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self.change = change
+
+    def __call__(self, inputs: Any, generator: torch.Generator, answer: Any) -> Any:
+        return {**inputs, "pixel_values": self.change(inputs["pixel_values"])}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda pixels: pixels, "return the forget set itself"),
+        (lambda pixels: pixels[:, :, :4] + 1, "must return 'pixel_values' of shape (2, 1, 8, 8) on cpu, got (2, 1, 4"),
+        (lambda pixels: pixels[:1] + 1, "must return 'pixel_values' of shape (2, 1, 8, 8) on cpu, got (1, 1, 8"),
+        (lambda pixels: (pixels + 1).double(), "must return 'pixel_values' as torch.float32, got torch.float64"),
+        (lambda pixels: (pixels + 1).to("meta"), "on cpu, got (2, 1, 8, 8) on meta"),
+        (lambda pixels: 255 * (pixels + 1), "the forget set lies in -1 to 1; process them in the same way"),
+        (lambda pixels: pixels * float("nan"), "process them in the same way"),
+    ],
+    ids=["same", "shape", "rows", "type", "device", "range", "nan"],
+)
+def test_surrogates_that_the_model_does_not_take_are_refused(
+    change: Any, message: str, make_unlearner: Make, noisy: Examples
+) -> None:
+    model = build_model("vit")
+    with unchanged(model), pytest.raises(ValueError, match=re.escape(message)):
+        make_unlearner(model, noisy, surrogates=Changed(change), **RUN)
+
+
+def test_the_forget_set_as_unlabelled_examples_is_refused(make_unlearner: Make, noisy: Examples) -> None:
+    """The same object, and a copy of it."""
+    copy = Examples(**{name: value.clone() for name, value in noisy.columns.items()})
+    for own in (noisy, copy):
+        with pytest.raises(ValueError, match="`surrogates` hold examples of the forget set"):
+            make_unlearner(build_model("vit"), noisy, surrogates=UnlabelledExamples(own), **RUN)
+
+
+def test_a_model_without_outputs_is_refused(make_unlearner: Make, noisy: Examples) -> None:
+    class LossOnly(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(64, 10)
+
+        def forward(self, pixel_values: torch.Tensor, labels: torch.Tensor) -> dict[str, torch.Tensor]:
+            return {"loss": nn.functional.cross_entropy(self.linear(pixel_values.flatten(1)), labels)}
+
+    with pytest.raises(ValueError, match="`model` cannot answer without its labels"):
+        make_unlearner(LossOnly(), noisy, surrogates="shifted", **{**RUN, "target_ua": None})
+
+
+def test_a_start_that_is_not_finite_gives_no_answers(make_unlearner: Make, noisy: Examples) -> None:
+    model = build_model("vit")
+    with torch.no_grad():
+        model.classifier.weight.fill_(float("nan"))
+    with pytest.raises(ValueError, match=r"`model` answers with values that are infinite or NaN"):
+        make_unlearner(model, noisy, **RUN).train()
