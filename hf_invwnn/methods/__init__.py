@@ -2,6 +2,7 @@
 
 from .base import GradientUnlearner
 from .boundary import BoundaryExpandUnlearner, BoundaryShrinkUnlearner
+from .delete import DeleteUnlearner
 from .fine_tuning import FineTuningUnlearner
 from .invwnn import InvWNNUnlearner
 from .neg_grad import NegGradUnlearner
@@ -11,6 +12,7 @@ from .registry import METHODS, find_method, make_unlearner, method_names
 from .retrain import retrain
 from .salun import SalUnUnlearner
 from .scrub import ScrubUnlearner
+from .self_distillation import SelfDistillationUnlearner
 from .ssd import SSDUnlearner
 from .task_vector import TaskVectorUnlearner
 
@@ -19,6 +21,7 @@ __all__ = [
     "METHODS",
     "BoundaryExpandUnlearner",
     "BoundaryShrinkUnlearner",
+    "DeleteUnlearner",
     "FineTuningUnlearner",
     "GradientUnlearner",
     "InvWNNUnlearner",
@@ -28,6 +31,7 @@ __all__ = [
     "SSDUnlearner",
     "SalUnUnlearner",
     "ScrubUnlearner",
+    "SelfDistillationUnlearner",
     "TaskVectorUnlearner",
     "find_method",
     "make_unlearner",

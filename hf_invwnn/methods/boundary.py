@@ -109,7 +109,7 @@ class BoundaryExpandUnlearner(GradientUnlearner):
         drawn[-1] = 0  # the bias
         row = nn.Parameter(drawn)
         self.head.register_parameter("expanded_class", row)
-        handle = self.head.register_forward_hook(_with_expanded_class)
+        handle = self.head.register_forward_hook(self._with_expanded_class)
         name = f"{self.head_name}.expanded_class"
         self.tracked.parameters[name] = row
         try:
@@ -119,12 +119,13 @@ class BoundaryExpandUnlearner(GradientUnlearner):
             self.tracked.parameters.pop(name)
             del self.head.expanded_class
 
-
-def _with_expanded_class(head: nn.Linear, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
-    if not head.training:
-        return output
-    row: Any = head.expanded_class
-    return torch.cat([output, inputs[0] @ row[:-1, None] + row[-1]], dim=-1)
+    def _with_expanded_class(self, head: nn.Linear, inputs: tuple[torch.Tensor], output: torch.Tensor) -> torch.Tensor:
+        if not head.training:
+            return output
+        row: Any = head.expanded_class
+        if self.recovering:
+            return output + 0 * row.sum()  # DDP needs a gradient of every parameter
+        return torch.cat([output, inputs[0] @ row[:-1, None] + row[-1]], dim=-1)
 
 
 def _output_layer(model: Any) -> tuple[str, nn.Linear]:

@@ -10,6 +10,7 @@ from torch import nn
 from ..trainer.arguments import UnlearningArguments
 from ..trainer.unlearner import Unlearner
 from .boundary import BoundaryExpandUnlearner, BoundaryShrinkUnlearner
+from .delete import DeleteUnlearner
 from .fine_tuning import FineTuningUnlearner
 from .invwnn import InvWNNUnlearner
 from .neg_grad import NegGradUnlearner
@@ -17,6 +18,7 @@ from .neg_grad_plus import NegGradPlusUnlearner
 from .random_label import RandomLabelUnlearner
 from .salun import SalUnUnlearner
 from .scrub import ScrubUnlearner
+from .self_distillation import SelfDistillationUnlearner
 from .ssd import SSDUnlearner
 from .task_vector import TaskVectorUnlearner
 
@@ -33,6 +35,8 @@ METHODS: dict[str, type[Unlearner]] = {
     "boundary_shrink": BoundaryShrinkUnlearner,
     "boundary_expand": BoundaryExpandUnlearner,
     "neg_grad": NegGradUnlearner,
+    "delete": DeleteUnlearner,
+    "self_distillation": SelfDistillationUnlearner,
     "fine_tuning": FineTuningUnlearner,
     "neg_grad_plus": NegGradPlusUnlearner,
     "scrub": ScrubUnlearner,

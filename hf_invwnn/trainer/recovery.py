@@ -61,7 +61,8 @@ class Recovery:
         self._answers: torch.Tensor | None = None
         self._micro_batch = (-1, 0)
         self.steps = unlearner.args.recovery_steps
-        if self.steps:
+        self._is_needed = bool(self.steps) or unlearner.needs_surrogates
+        if self._is_needed:
             model: Any = unlearner.model
             self.head = head_of(model)
             self.outputs = _outputs_of_head(model, self.head)
@@ -92,7 +93,7 @@ class Recovery:
             raise ValueError("`recovery_steps` needs a forget set with a length; set `recovery_steps=0`.")
         examples = first_examples("forget_dataset", unlearner.forget_dataset)
         inputs = collated(unlearner, "forget_dataset", unlearner.forget_dataset, examples)
-        inputs = self._inputs(inputs)
+        inputs = self.inputs_of(inputs)
         model: Any = unlearner.model
         found = find_surrogates(surrogates, inputs)
         if hasattr(found, "dataset"):
@@ -116,7 +117,7 @@ class Recovery:
 
     def remember_original(self) -> None:
         """Copies the weights before a run, and logs what recovery will hold in memory."""
-        if not self.steps or self.original is not None:
+        if not self._is_needed or self.original is not None:
             return
         self.original = WeightCopy(self.unlearner.tracked)
         count = len(self.unlearner.forget_dataset) if self.uses_table else 0
@@ -177,10 +178,10 @@ class Recovery:
             inputs (`dict`): The batch, with labels and, if a table is used, [`INDEX`].
         """
         args = self.unlearner.args
-        rows, near = self._inputs(inputs), self._surrogates_of(inputs)
+        rows, near = self.inputs_of(inputs), self.surrogates_of(inputs)
         with torch.no_grad():
             forgotten = self._rewound_answers(inputs, rows)
-            kept = self._answer(self.original, near)
+            kept = self.answer(self.original, near)
         if _can_be_joined(rows, near):
             count = len(forgotten)
             outputs = outputs_of(model, {name: _joined(rows[name], near[name]) for name in rows})
@@ -209,9 +210,9 @@ class Recovery:
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
             for index, inputs in self._batches(min(_PROBED, self._count())):
                 generator = torch.Generator().manual_seed(int(index[0]))
-                near = self._near(self._inputs(inputs), generator)
-                current = self._answer(None, near)
-                kept = self._answer(self.original, near)
+                near = self._near(self.inputs_of(inputs), generator)
+                current = self.answer(None, near)
+                kept = self.answer(self.original, near)
                 counted = self._counted(near, near=True)
                 total += float(divergence(kept, current, self.outputs, 1.0, counted))
                 batches += 1
@@ -223,9 +224,9 @@ class Recovery:
     def _rewound_answers(self, inputs: Mapping[str, Any], rows: Mapping[str, Any]) -> torch.Tensor:
         if self._answers is not None and INDEX in inputs:
             return self._answers[inputs[INDEX].to(self._answers.device)]
-        return self._answer(self.rewound, rows)
+        return self.answer(self.rewound, rows)
 
-    def _answer(self, weights: WeightCopy | None, inputs: Mapping[str, Any]) -> torch.Tensor:
+    def answer(self, weights: WeightCopy | None, inputs: Mapping[str, Any]) -> torch.Tensor:
         """What the model answers with some weights, in evaluation mode; with its current ones for `None`."""
         model: Any = self.unlearner.accelerator.unwrap_model(self.unlearner.model)
         with evaluated(model):
@@ -237,8 +238,8 @@ class Recovery:
     def _table(self) -> torch.Tensor:
         count = self._count()
         with torch.random.fork_rng(devices=[]), self.unlearner.compute_loss_context_manager():
-            batches = ((index, self._inputs(inputs)) for index, inputs in self._batches(count))
-            return table_of(batches, lambda inputs: self._answer(self.rewound, inputs), count)
+            batches = ((index, self.inputs_of(inputs)) for index, inputs in self._batches(count))
+            return table_of(batches, lambda inputs: self.answer(self.rewound, inputs), count)
 
     def _batches(self, count: int) -> Iterator[tuple[torch.Tensor, dict[str, Any]]]:
         """The first examples of D_f in their order, in batches with their places; the same on every process."""
@@ -263,24 +264,24 @@ class Recovery:
 
     # ---- Inputs ----
 
-    def _inputs(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def inputs_of(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """What the model needs to answer, without labels; an encoder-decoder makes the decoder's inputs of them."""
         model: Any = self.unlearner.accelerator.unwrap_model(self.unlearner.model)
         keeps = self.head == TOKENS and getattr(getattr(model, "config", None), "is_encoder_decoder", False)
         names = set() if keeps else set(self.unlearner.label_names)
         return {name: value for name, value in inputs.items() if name != INDEX and name not in names}
 
-    def _surrogates_of(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def surrogates_of(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
         """
         Surrogates of a batch. They are drawn for the batches of all processes together, by a generator seeded with
         the run's seed, the step and the accumulated batch, so that they depend neither on the number of processes nor
         on whether the run was resumed.
         """
         unlearner = self.unlearner
-        step, accelerator = unlearner.state.global_step, unlearner.accelerator
+        accelerator, step = unlearner.accelerator, unlearner.state.global_step
         self._micro_batch = (step, self._micro_batch[1] + 1 if self._micro_batch[0] == step else 0)
-        seed = int(np.random.SeedSequence([unlearner.args.seed, *self._micro_batch]).generate_state(1)[0])
-        rows = self._inputs(inputs)
+        seed = self.seed_of_step()
+        rows = self.inputs_of(inputs)
         world, rank = accelerator.num_processes, accelerator.process_index
         shapes = accelerator.gather(_shape_of(rows, unlearner.args.device)) if world > 1 else None
         same = shapes is None or bool((shapes == shapes[0]).all())
@@ -293,9 +294,13 @@ class Recovery:
         count = len(next(iter(rows.values())))
         return {name: value[rank * count : (rank + 1) * count] for name, value in near.items()}
 
+    def seed_of_step(self) -> int:
+        """The seed of what is drawn for the current batch."""
+        return int(np.random.SeedSequence([self.unlearner.args.seed, *self._micro_batch]).generate_state(1)[0])
+
     def _near(self, inputs: dict[str, Any], generator: torch.Generator) -> dict[str, Any]:
         assert self.surrogates is not None
-        return self.surrogates(inputs, generator, lambda batch: self._answer(self.original, batch))
+        return self.surrogates(inputs, generator, lambda batch: self.answer(self.original, batch))
 
     def _counted(self, inputs: Mapping[str, Any], near: bool) -> torch.Tensor | None:
         """Which positions of a text count: those with a label in D_f, and all but padding in surrogates."""

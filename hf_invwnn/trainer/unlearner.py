@@ -103,11 +103,13 @@ class Unlearner(Trainer):
     hub_model_id: Any
     # What tables and records call the method; the name of the class by default.
     title: ClassVar[str] = ""
-    # Whether the method needs class labels, trains on D_r, records trajectories, needs whole tensors (no FSDP).
+    # Whether the method needs class labels, trains on D_r, records trajectories, needs whole tensors (no FSDP), trains
+    # on surrogates itself.
     needs_labels: ClassVar[bool] = False
     needs_retain: ClassVar[bool] = False
     records_trajectory: ClassVar[bool] = False
     needs_whole_weights: ClassVar[bool] = False
+    needs_surrogates: ClassVar[bool] = False
 
     def __init__(
         self,

@@ -81,6 +81,24 @@ def test_every_method_forgets_and_stops_where_it_is_told(name: str, make: Make, 
 
 
 @pytest.mark.parametrize("name", METHODS)
+def test_every_method_can_recover_and_ends_where_it_is_told(name: str, make: Make, memorised_vit: nn.Module) -> None:
+    """The second phase is the trainer's: methods with pairs, masks, views and importances stay out of it."""
+    options: dict[str, Any] = {
+        "num_rewinds": 60,
+        "target_ua": 30.0,
+        "recovery_steps": 8,
+        "recovery_learning_rate": 1e-3,
+    }
+    if METHODS[name].records_trajectory:
+        options |= {"num_snapshots": 15, "residual_scale": 0.5, "learning_rate": 1e-3}
+    unlearner = make(name, memorised_vit, **options)
+    unlearner.train()
+    assert unlearner.outcome == "reached", unlearner.stop_reason
+    assert unlearner.history[-1]["recovery"] == 8 and "after recovery" in str(unlearner.stop_reason)
+    assert abs(unlearner.measure()["eval_forget_accuracy"] - 0.7) <= 0.041
+
+
+@pytest.mark.parametrize("name", METHODS)
 def test_a_resumed_run_equals_an_uninterrupted_one_bitwise(
     name: str, make: Make, memorised_vit: nn.Module, memorised: dict[str, torch.Tensor]
 ) -> None:
