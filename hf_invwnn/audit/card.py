@@ -79,6 +79,7 @@ def unlearned_card(
         retrained_used=_RETRAINED_USED[record["stopping"]["retrained_used"]],
         cost=_cost(record["cost"]),
         predictor=_predictor(record["predictor"]),
+        recovery=_recovery(record["recovery"]),
         arguments_yaml=dump_yaml({"method": record["method"], **_card_arguments(record["arguments"])}),
     )
     return make_card(ModelCard, data, text)
@@ -177,6 +178,16 @@ def _cost(cost: Mapping[str, float]) -> str:
 
 def _number(count: int | None) -> str:
     return "an unrecorded number" if count is None else f"{count:,}"
+
+
+def _recovery(recovery: Mapping[str, Any] | None) -> str | None:
+    if not recovery:
+        return None
+    alone = "made from the forget set and the model alone"
+    return (
+        f"{_number(recovery['steps'])} steps on {plain(recovery['surrogates'])}, "
+        f"{alone if recovery['forget_only'] else 'for which other data than the forget set was used'}"
+    )
 
 
 def _predictor(predictor: Mapping[str, Any] | None) -> str | None:

@@ -27,6 +27,8 @@ ARGUMENTS = (
     *("tracked_parameters", "freeze_normalization", "reset_optimizer", "trajectory_dtype", "trajectory_storage"),
     *("target_ua", "ua_tolerance", "stop_at_unseen_loss", "max_unseen_loss_rise", "max_unseen_accuracy_drop"),
     *("min_utility", "utility_metric", "max_forget_steps", "max_seconds"),
+    *("recovery_steps", "recovery_weight", "recovery_temperature", "recovery_learning_rate", "recovery_schedule"),
+    *("recovery_start", "recovery_cycles", "recovery_overshoot"),
     *("learning_rate", "lr_scheduler_type", "warmup_steps", "optim", "weight_decay", "adam_beta1", "adam_beta2"),
     *("adam_epsilon", "max_grad_norm", "label_smoothing_factor", "neftune_noise_alpha"),
     *("per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "max_steps"),
@@ -39,7 +41,12 @@ _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,59}")
 _TITLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.+-]{0,59}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FILE = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
-_OF_A_POINT = ("round", "fraction", "step", "seconds")
+_OF_A_POINT = ("round", "fraction", "step", "seconds", "recovery")
+# Surrogates of the package; others may have any name.
+_SURROGATES = (
+    *("shifted images", "mixed images", "noisy images", "adversarial images", "edited texts"),
+    *("unlabelled examples", "own samples", "own continuations"),
+)
 
 
 def number(value: Any) -> float | int | None:
@@ -226,6 +233,19 @@ def public_predictor(predictor: Any) -> dict[str, Any] | None:
     }
 
 
+def public_recovery(recovery: Any) -> dict[str, Any] | None:
+    """The surrogates, if they are those of the package, whether only the forget set was used, and the steps."""
+    if not isinstance(recovery, Mapping):
+        return None
+    name, forget_only = recovery.get("surrogates"), recovery.get("forget_only")
+    return {
+        "surrogates": name if name in _SURROGATES else "custom surrogates",
+        "forget_only": forget_only if isinstance(forget_only, bool) else None,
+        "steps": number(recovery.get("steps")),
+        "recoveries": number(recovery.get("recoveries")),
+    }
+
+
 def _settings(values: Mapping[str, Any]) -> dict[str, Any]:
     """Numbers, flags and single words, also one level deeper; entries of `from_pretrained` are left out."""
     settings: dict[str, Any] = {}
@@ -289,6 +309,7 @@ __all__ = [
     "public_metrics",
     "public_model",
     "public_predictor",
+    "public_recovery",
     "public_stopping",
     "public_title",
     "rounded",

@@ -26,14 +26,15 @@ from .public import (
     public_metrics,
     public_model,
     public_predictor,
+    public_recovery,
     public_stopping,
     public_title,
 )
 
 
 # Version 1 (hf-invwnn 0.1) named the models before, after and oracle; version 2 held the plain SHA-256 of the forget
-# indices, and seeds.
-RECORD_VERSION = 3
+# indices, and seeds; version 3 knew no recovery.
+RECORD_VERSION = 4
 # What a run has achieved, see `hf_invwnn.trainer.state`.
 OUTCOMES = ("unchanged", "target not reached", "reached", "no target")
 # The keys of a record, and the type of each.
@@ -46,6 +47,7 @@ RECORD_KEYS: dict[str, type | tuple[type, ...]] = {
     "forget": dict,
     "counts": dict,
     "predictor": (dict, type(None)),
+    "recovery": (dict, type(None)),
     "stopping": dict,
     "metrics": dict,
     "cost": dict,
@@ -55,6 +57,7 @@ RECORD_KEYS: dict[str, type | tuple[type, ...]] = {
     "files": dict,
 }
 FORGET_KEYS = ("count", "commitment", "committed_to", "scenario")
+RECOVERY_KEYS = ("surrogates", "forget_only", "steps", "recoveries")
 STOPPING_KEYS = ("rules", "reason", "retrained_used")
 MODEL_KEYS = ("base_model", "datasets", "license")
 COST_KEYS = ("forget_steps", "rounds", "seconds")
@@ -83,6 +86,7 @@ def make_record(
     changes: Iterable[Mapping[str, Any]] = (),
     history: Iterable[Mapping[str, float]] = (),
     predictor: Mapping[str, Any] | None = None,
+    recovery: Mapping[str, Any] | None = None,
     model: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
     """
@@ -102,6 +106,8 @@ def make_record(
         changes (`list[dict]`, *optional*): Settings that were changed during the run.
         history (`list[dict[str, float]]`, *optional*): The measured points of the run.
         predictor (`dict`, *optional*): `name`, `config` and `sha256` of the predictor.
+        recovery (`dict`, *optional*): `surrogates`, `forget_only` (whether they are made from the forget set and the
+            model alone), `steps` and `recoveries`; `None` without recovery.
         model (`dict`, *optional*): `base_model`, `datasets` and `license`, if known.
 
     Raises:
@@ -123,6 +129,7 @@ def make_record(
         "forget": {key: forget.get(key) for key in FORGET_KEYS},
         "counts": dict(counts),
         "predictor": dict(predictor) if predictor else None,
+        "recovery": {key: recovery.get(key) for key in RECOVERY_KEYS} if recovery else None,
         "stopping": {key: stopping.get(key) for key in STOPPING_KEYS},
         "metrics": {name: dict(values) if (values := metrics.get(name)) else None for name in MODELS},
         "cost": dict(cost),
@@ -258,6 +265,7 @@ def publishable(record: Mapping[str, Any]) -> dict[str, Any]:
         "forget": forget,
         "counts": public_counts(record["counts"], names),
         "predictor": public_predictor(record["predictor"]),
+        "recovery": public_recovery(record["recovery"]),
         "stopping": public_stopping(record["stopping"], names),
         "metrics": public_metrics(record["metrics"], forget["count"]),
         "cost": {key: value for key in COST_KEYS if (value := number(record["cost"].get(key))) is not None},

@@ -90,6 +90,7 @@ def gather_report(run: str | os.PathLike, show_ids: bool = False) -> dict[str, A
         "changes": record["changes"],
         "cost": record["cost"],
         "predictor": record["predictor"],
+        "recovery": record["recovery"],
         "table": _table(record),
         "membership": _membership(record),
         "history": record["history"],

@@ -2,7 +2,7 @@
 
 from .compare import compare
 from .equal_forgetting import at_ua
-from .runs import Run, build_unlearner, unlearned_folder
+from .runs import Run, build_unlearner, evaluate_start, unlearned_folder
 from .settings import ComparisonSettings, MethodSweep, read_settings
 from .starting_point import StartingPoint, prepare_start
 from .tables import write_comparison
@@ -15,6 +15,7 @@ __all__ = [
     "StartingPoint",
     "at_ua",
     "build_unlearner",
+    "evaluate_start",
     "compare",
     "prepare_start",
     "read_settings",

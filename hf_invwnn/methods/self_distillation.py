@@ -18,8 +18,9 @@ class SelfDistillationUnlearner(GradientUnlearner):
 
         KL( p || f(x) ) + weight KL( f_original(x~) || f(x~) ),    p = mean over j of softmax f_original(v_j)
 
-    Nobody has memorised the views. With `take_out_label` the label to be forgotten is taken out of p, and the rest is scaled to 1. Views are shifted
-    and mirrored; the second term is that of recovery. Forget-only; for images with a class each.
+    Nobody has memorised the views, which are shifted and mirrored. With `take_out_label` the label to be forgotten is
+    taken out of p, and the rest is scaled to 1. The second term is that of recovery. Forget-only; for images with a
+    class each.
 
     Args:
         views (`int`, defaults to 8): V.

@@ -63,7 +63,7 @@ SURROGATES = {
     "edited": "texts with dropped, swapped and replaced tokens",
 }
 # The input that the default surrogates of a modality change.
-_DEFAULTS = {"pixel_values": "mixed", "input_ids": "edited"}
+_DEFAULTS = {"pixel_values": "shifted", "input_ids": "edited"}
 
 
 def find_surrogates(surrogates: str | Surrogates | None, inputs: Mapping[str, Any]) -> Surrogates:

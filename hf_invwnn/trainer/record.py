@@ -53,6 +53,7 @@ def record_of(unlearner: Unlearner, folder: str, facts: Mapping[str, Any]) -> di
         },
         counts={**counts, **summary.get("counts", {})},
         predictor=describe_predictor(getattr(unlearner, "predictor", None)),
+        recovery=describe_recovery(unlearner),
         stopping={
             "rules": [_in_words(rule) for rule in rules],
             "reason": _reason(str(run.stop_reason), rules),
@@ -110,6 +111,19 @@ def describe_predictor(predictor: Any) -> dict[str, Any] | None:
     }
 
 
+def describe_recovery(unlearner: Unlearner) -> dict[str, Any] | None:
+    """The surrogates of a run, whether only D_f was used to make them, and the steps; `None` without any."""
+    surrogates = unlearner.recovery.surrogates
+    if surrogates is None:
+        return None
+    return {
+        "surrogates": surrogates.name,
+        "forget_only": surrogates.forget_only,
+        "steps": unlearner.recovery.steps,
+        "recoveries": unlearner.run_state.recoveries,
+    }
+
+
 def metrics_of(
     history: Sequence[Mapping[str, float]], head: str | None = CLASSES
 ) -> dict[str, dict[str, float] | None]:
@@ -148,4 +162,4 @@ def _losses(point: Mapping[str, float], perplexity: bool) -> dict[str, float]:
     return values
 
 
-__all__ = ["describe_predictor", "metrics_of", "record_of"]
+__all__ = ["describe_predictor", "describe_recovery", "metrics_of", "record_of"]

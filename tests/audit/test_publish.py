@@ -60,7 +60,7 @@ def test_indices_are_published_with_the_version_of_the_record(run: Path) -> None
     contents = run_contents(run, "ada/forgotten", publish_indices=True)
     published = json.loads(bytes(contents.files["forget_indices.json"]))
     assert published == {
-        "format_version": 3,
+        "format_version": 4,
         "commitment": read_record(run)["forget"]["commitment"],
         "salt": (run / "_private" / "salt").read_text(),
         "forget_indices": list(FORGET),

@@ -121,7 +121,7 @@ def test_a_record_of_version_1_is_refused_with_the_version_that_can_read_it(
     cost = {**record["cost"], "rewinds": record["cost"]["rounds"]}
     old = {**record, "format_version": 1, "versions": {"hf-invwnn": "0.1.0"}, "metrics": metrics, "cost": cost}
     (tmp_path / "unlearning.json").write_text(json.dumps(old))
-    message = r"unlearning.json` has format_version 1, this version of hf-invwnn reads 3; .* wrote it \(0.1.0\)"
+    message = r"unlearning.json` has format_version 1, this version of hf-invwnn reads 4; .* wrote it \(0.1.0\)"
     with pytest.raises(ValueError, match=message):
         read_record(tmp_path)
 
@@ -135,10 +135,10 @@ def test_a_record_of_version_1_is_refused_with_the_version_that_can_read_it(
         ('{"format_version": "3"}', "has format_version '3'"),
         ('{"format_version": 2}', "has format_version 2"),
         ('{"format_version": NaN}', "NaN is not a number of JSON"),
-        ('{"format_version": 3, "format_version": 3}', "the key 'format_version' occurs twice"),
+        ('{"format_version": 4, "format_version": 4}', "the key 'format_version' occurs twice"),
         ('{"a": ' * 100000, "unlearning.json` cannot be read as JSON"),
         ('{"format_version": 9, "versions": ["0.9"]}', r"has format_version 9, .* wrote it \(unknown\)"),
-        ('{"format_version": 3}', "lacks outcome, method, arguments, .*; it was truncated or edited"),
+        ('{"format_version": 4}', "lacks outcome, method, arguments, .*; it was truncated or edited"),
     ],
 )
 def test_a_damaged_record_is_refused(text: str, match: str, tmp_path: Path) -> None:

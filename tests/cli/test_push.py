@@ -27,12 +27,12 @@ BROKEN = {
     "an empty file": (lambda run: (run / "preprocessor_config.json").write_text(""), "holds empty files"),
     "version 1": (
         lambda run: edit_record(run, format_version=1),
-        "has format_version 1, this version of hf-invwnn reads 3",
+        "has format_version 1, this version of hf-invwnn reads 4",
     ),
     "a later version": (lambda run: edit_record(run, format_version=99), "has format_version 99"),
     "a damaged record": (lambda run: (run / "unlearning.json").write_text("{"), "cannot be read as JSON"),
     "a record that is a list": (lambda run: (run / "unlearning.json").write_text("[]"), "must hold a JSON object"),
-    "a cut record": (lambda run: (run / "unlearning.json").write_text('{"format_version": 3}'), "lacks outcome"),
+    "a cut record": (lambda run: (run / "unlearning.json").write_text('{"format_version": 4}'), "lacks outcome"),
     "no record": (lambda run: (run / "unlearning.json").unlink(), "holds neither a finished run"),
 }
 

@@ -172,5 +172,5 @@ def test_what_cannot_work_is_refused(make: Any, message: str) -> None:
 
 
 def test_defaults_suit_the_inputs() -> None:
-    assert isinstance(find_surrogates(None, {"pixel_values": 0}), MixedImages)
+    assert isinstance(find_surrogates(None, {"pixel_values": 0}), ShiftedImages)
     assert isinstance(find_surrogates(None, {"input_ids": 0, "attention_mask": 0}), EditedTokens)

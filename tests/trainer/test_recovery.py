@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,9 @@ from torch import nn
 from transformers import TrainerCallback
 
 from hf_invwnn import InvWNNUnlearner
+from hf_invwnn.audit.publish import run_contents
+from hf_invwnn.audit.record import read_record
+from hf_invwnn.audit.report import gather_report, render_report
 from hf_invwnn.surrogates import ShiftedImages, UnlabelledExamples
 
 
@@ -367,3 +371,37 @@ def test_a_start_that_is_not_finite_gives_no_answers(make_unlearner: Make, noisy
         model.classifier.weight.fill_(float("nan"))
     with pytest.raises(ValueError, match=r"`model` answers with values that are infinite or NaN"):
         make_unlearner(model, noisy, **RUN).train()
+
+
+# ---- What is said of it ----
+
+
+@pytest.mark.parametrize(("own", "name"), [(False, "shifted images"), (True, "custom surrogates")])
+def test_the_record_says_which_surrogates_and_whether_only_the_forget_set_was_used(
+    own: bool, name: str, make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples, tmp_path: Path
+) -> None:
+    """The name of surrogates of the user's may say anything, and is not published."""
+    surrogates = Changed(lambda pixels: pixels + 0.1) if own else None
+    if surrogates is not None:
+        surrogates.name, surrogates.forget_only = "Ada's holiday pictures", False  # type: ignore[misc]
+    unlearner = make_unlearner(memorised_vit, noisy, surrogates=surrogates, **RUN)
+    unlearner.train()
+    unlearner.save_model()
+    record = read_record(tmp_path / "out")
+    assert record["recovery"] == {"surrogates": name, "forget_only": not own, "steps": STEPS, "recoveries": 1}
+    assert record["arguments"]["recovery_start"] == "rewound" and record["history"][-1]["recovery"] == STEPS
+    contents = run_contents(tmp_path / "out", "ada/forgotten")
+    said = f"Recovery: {STEPS} steps on {name}, " + ("for which other data" if own else "made from the forget set and")
+    page = render_report(gather_report(tmp_path / "out"))
+    assert said in contents.card.text and f"{STEPS} steps on {name}" in page
+    assert "Ada" not in contents.card.text + page + (tmp_path / "out" / "unlearning.json").read_text()
+
+
+def test_a_run_without_recovery_records_none(
+    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples, tmp_path: Path
+) -> None:
+    unlearner = make_unlearner(memorised_vit, noisy, **{**RUN, "recovery_steps": 0})
+    unlearner.train()
+    unlearner.save_model()
+    assert read_record(tmp_path / "out")["recovery"] is None
+    assert "Recovery" not in run_contents(tmp_path / "out", "ada/forgotten").card.text
