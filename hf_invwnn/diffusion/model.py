@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
+from ..recovery.divergence import NUMBERS
 from .images import check_images
 from .moving_average import EMAFollower
-from .noise_prediction import noise_prediction_loss
+from .noise_prediction import predict_noise
 from .pipelines import load_pipeline, noise_scheduler, save_pipeline
 
 
@@ -38,6 +39,8 @@ class NoisePredictionModel(nn.Module):
 
     # No input is a label, also if its name contains the word (`class_labels`): evaluations return a loss only.
     label_names: ClassVar[list[str]] = []
+    # What recovery keeps: the predictions, which are numbers.
+    answers: ClassVar[str] = NUMBERS
 
     def __init__(self, pipeline: Any, trained_unet: nn.Module | None = None) -> None:
         super().__init__()
@@ -85,7 +88,7 @@ class NoisePredictionModel(nn.Module):
             return_loss (`bool`, defaults to `True`): Tells the Trainer that the loss needs no labels.
 
         Returns:
-            `dict` with `loss`, the mean over the batch.
+            `dict` with `loss`, the mean over the batch, and `answers`, the predictions.
         """
         if noise is None:
             noise = torch.randn_like(pixel_values)
@@ -100,8 +103,24 @@ class NoisePredictionModel(nn.Module):
             "encoder_attention_mask": encoder_attention_mask,
         }
         inputs = {name: value for name, value in conditions.items() if value is not None}
-        loss = noise_prediction_loss(self.unet, self.noise_scheduler, pixel_values, noise, timesteps, **inputs)
-        return {"loss": loss}
+        loss, predicted = predict_noise(self.unet, self.noise_scheduler, pixel_values, noise, timesteps, **inputs)
+        return {"loss": loss, "answers": predicted}
+
+    def draw_inputs(self, inputs: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """
+        Noise and timesteps for a batch that has none, so that two models can answer to the same.
+
+        Args:
+            inputs (`dict[str, torch.Tensor]`): The batch; noise and timesteps that it has stay.
+            generator (`torch.Generator`): On the CPU.
+        """
+        images = inputs["pixel_values"]
+        last = self.noise_scheduler.config.num_train_timesteps
+        drawn = {
+            "noise": torch.randn(images.shape, generator=generator).to(images),
+            "timesteps": torch.randint(0, last, (len(images),), generator=generator).to(images.device),
+        }
+        return {**drawn, **inputs}
 
     def _update_pipeline(self) -> None:
         if self.moving_average is not None:

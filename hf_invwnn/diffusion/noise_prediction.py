@@ -20,9 +20,21 @@ def noise_prediction_loss(
     timesteps: torch.Tensor,
     **conditions: torch.Tensor,
 ) -> torch.Tensor:
+    """The loss of [`predict_noise`] alone."""
+    return predict_noise(unet, scheduler, images, noise, timesteps, **conditions)[0]
+
+
+def predict_noise(
+    unet: nn.Module,
+    scheduler: Any,
+    images: torch.Tensor,
+    noise: torch.Tensor,
+    timesteps: torch.Tensor,
+    **conditions: torch.Tensor,
+) -> tuple[torch.Tensor, torch.Tensor]:
     r"""
     The mean squared error of the prediction of the UNet on noisy images (Ho, Jain and Abbeel, eq. 14), as the training
-    scripts of diffusers compute it:
+    scripts of diffusers compute it, and the prediction:
 
         x_t = sqrt(a_t) x_0 + sqrt(1 - a_t) eps
         epsilon:       | unet(x_t, t) - eps |^2
@@ -38,7 +50,8 @@ def noise_prediction_loss(
         conditions: Other inputs of the UNet.
 
     Returns:
-        `torch.Tensor`: A scalar in float32, the mean over all pixels of the batch.
+        `tuple`: The loss, a scalar in float32 and the mean over all pixels of the batch; and the prediction, of shape
+        `(N, C, H, W)`.
 
     Raises:
         ValueError: The UNet predicts another shape than that of the images, or the prediction type is unknown.
@@ -51,14 +64,14 @@ def noise_prediction_loss(
         )
     prediction_type = scheduler.config.prediction_type
     if prediction_type == "epsilon":
-        return nn.functional.mse_loss(predicted.float(), noise.float())
+        return nn.functional.mse_loss(predicted.float(), noise.float()), predicted
     if prediction_type == "v_prediction":
         velocity = scheduler.get_velocity(images, noise, timesteps)
-        return nn.functional.mse_loss(predicted.float(), velocity.float())
+        return nn.functional.mse_loss(predicted.float(), velocity.float()), predicted
     if prediction_type == "sample":
         alpha = scheduler.alphas_cumprod.to(images.device)[timesteps].float().view(-1, *[1] * (images.ndim - 1))
         squared = nn.functional.mse_loss(predicted.float(), images.float(), reduction="none")
-        return (alpha / (1 - alpha) * squared).mean()
+        return (alpha / (1 - alpha) * squared).mean(), predicted
     raise ValueError(f"`prediction_type` must be one of {PREDICTION_TYPES}, got {prediction_type!r}.")
 
 
@@ -91,4 +104,4 @@ class FixedNoise(torch.utils.data.Dataset):
         }
 
 
-__all__ = ["PREDICTION_TYPES", "FixedNoise", "noise_prediction_loss"]
+__all__ = ["PREDICTION_TYPES", "FixedNoise", "noise_prediction_loss", "predict_noise"]

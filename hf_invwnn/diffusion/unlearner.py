@@ -14,6 +14,7 @@ from .images import DiffusionImages
 from .judging import ForgetRatioJudge, ForgetRatioTarget
 from .model import NoisePredictionModel
 from .noise_prediction import FixedNoise
+from .own_samples import OwnSamples
 
 
 def diffusion_unlearner(
@@ -29,6 +30,7 @@ def diffusion_unlearner(
     image_column: str = "image",
     label_column: str = "label",
     stopping_rules: Sequence[Any] = (),
+    surrogates: Any = None,
     **kwargs: Any,
 ) -> Unlearner:
     """
@@ -51,6 +53,7 @@ def diffusion_unlearner(
         image_column (`str`, defaults to `"image"`), label_column (`str`, defaults to `"label"`): Columns of a
             `datasets.Dataset`; the second for a class-conditional UNet.
         stopping_rules (`Sequence[StoppingRule]`, *optional*): Custom rules.
+        surrogates ([`Surrogates`], *optional*): As for [`Unlearner`]; [`OwnSamples`] of the pipeline by default.
         kwargs: Other arguments of the unlearner of the method.
 
     Returns:
@@ -86,6 +89,8 @@ def diffusion_unlearner(
     elif eval_dataset is not None:
         eval_dataset = evaluated("eval_dataset", eval_dataset)
     forget_eval = evaluated("forget_eval_dataset", forget if forget_eval_dataset is None else forget_eval_dataset)
+    if args.recovery_steps and surrogates is None:
+        surrogates = OwnSamples(seed=args.seed)
     evaluators = [] if judge is None else [judge.evaluate]
     return make_unlearner(
         method,
@@ -96,6 +101,7 @@ def diffusion_unlearner(
         forget_eval_dataset=forget_eval,
         evaluators=evaluators,
         stopping_rules=stopping_rules,
+        surrogates=surrogates,
         **kwargs,
     )
 

@@ -46,12 +46,11 @@ class SelfDistillationUnlearner(GradientUnlearner):
 
     def unlearning_loss(self, model: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
         recovery = self.recovery
-        near = recovery.surrogates_of(inputs)
+        rows, near = recovery.rows_and_surrogates(inputs)
         with torch.no_grad():
             target = self._mean_answer(inputs)
             kept = recovery.answer(recovery.original, near)
         count = len(target)
-        rows = recovery.inputs_of(inputs)
         logits = logits_of(model, {name: torch.cat([rows[name], near[name]]) for name in rows})
         return divergence(target, logits[:count]) + self.weight * divergence(kept, logits[count:])
 

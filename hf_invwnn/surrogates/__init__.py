@@ -1,6 +1,7 @@
 """Surrogates: inputs near the forget set, on which the answers of the original model are kept."""
 
 from .base import SURROGATES, Surrogates, find_surrogates
+from .continuations import OwnContinuations
 from .dataset import UnlabelledExamples
 from .images import AdversarialImages, MixedImages, NoisyImages, ShiftedImages
 from .tokens import EditedTokens
@@ -12,6 +13,7 @@ __all__ = [
     "EditedTokens",
     "MixedImages",
     "NoisyImages",
+    "OwnContinuations",
     "ShiftedImages",
     "Surrogates",
     "UnlabelledExamples",

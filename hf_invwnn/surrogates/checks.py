@@ -40,8 +40,8 @@ def check_near(inputs: Mapping[str, Any], near: Any, name: str) -> None:
                     f"`surrogates` ({name}) return {key!r} in {other.min():.3g} to {other.max():.3g}, and the forget "
                     f"set lies in {low:.3g} to {high:.3g}; process them in the same way."
                 )
-            if torch.equal(other, value):
-                raise ValueError(f"`surrogates` ({name}) return the forget set itself; pass inputs near it.")
+    if all(torch.equal(near[key], value) for key, value in inputs.items() if torch.is_tensor(value)):
+        raise ValueError(f"`surrogates` ({name}) return the forget set itself; pass inputs near it.")
 
 
 def check_disjoint(dataset: Any, forget_dataset: Any, names: Sequence[str]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sized
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,12 +101,13 @@ class Recovery:
             check_disjoint(found.dataset, unlearner.forget_dataset, list(inputs))
         with torch.random.fork_rng(devices=[]), evaluated(model):
             outputs = _tried("`model` cannot answer without its labels", lambda: outputs_of(model, inputs)).detach()
-            near = _tried(
-                f"`surrogates` ({found.name}) cannot be made of two examples of the forget set",
-                lambda: found(inputs, torch.Generator().manual_seed(0), lambda batch: outputs_of(model, batch)),
-            )
-            model.zero_grad()
-            check_near(inputs, near, found.name)
+            if not hasattr(found, "prepare"):  # otherwise made when recovery begins
+                near = _tried(
+                    f"`surrogates` ({found.name}) cannot be made of two examples of the forget set",
+                    lambda: found(inputs, torch.Generator().manual_seed(0), lambda batch: outputs_of(model, batch)),
+                )
+                model.zero_grad()
+                check_near(inputs, near, found.name)
         if not torch.isfinite(outputs).all():
             raise ValueError("`model` answers with values that are infinite or NaN on two examples of the forget set.")
         self._outputs_per_example = outputs[0].numel()
@@ -113,7 +115,8 @@ class Recovery:
 
     def _has_places(self) -> bool:
         unlearner = self.unlearner
-        return unlearner.train_dataset is unlearner.forget_dataset and isinstance(unlearner.forget_dataset, Sized)
+        whole = unlearner.train_dataset is unlearner.forget_dataset and isinstance(unlearner.forget_dataset, Sized)
+        return whole and not hasattr(unlearner.accelerator.unwrap_model(unlearner.model), "draw_inputs")
 
     def remember_original(self) -> None:
         """Copies the weights before a run, and logs what recovery will hold in memory."""
@@ -154,6 +157,10 @@ class Recovery:
         Raises:
             NonFiniteLossError: It has values that are not finite.
         """
+        prepare = getattr(self.surrogates, "prepare", None)
+        if prepare is not None:
+            with torch.random.fork_rng(devices=[]):
+                prepare(_Teachers(self))
         self._answers = self._table() if self.uses_table else None
         if self._answers is not None and not torch.isfinite(self._answers).all():
             raise NonFiniteLossError("the rewound model answers with values that are not finite")
@@ -178,7 +185,7 @@ class Recovery:
             inputs (`dict`): The batch, with labels and, if a table is used, [`INDEX`].
         """
         args = self.unlearner.args
-        rows, near = self.inputs_of(inputs), self.surrogates_of(inputs)
+        rows, near = self.rows_and_surrogates(inputs)
         with torch.no_grad():
             forgotten = self._rewound_answers(inputs, rows)
             kept = self.answer(self.original, near)
@@ -271,11 +278,13 @@ class Recovery:
         names = set() if keeps else set(self.unlearner.label_names)
         return {name: value for name, value in inputs.items() if name != INDEX and name not in names}
 
-    def surrogates_of(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def rows_and_surrogates(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         """
-        Surrogates of a batch. They are drawn for the batches of all processes together, by a generator seeded with
-        the run's seed, the step and the accumulated batch, so that they depend neither on the number of processes nor
-        on whether the run was resumed.
+        The inputs of a batch and surrogates of them, with what the model draws for its answers.
+
+        All is drawn for the batches of all processes together, by a generator seeded with the run's seed, the step
+        and the accumulated batch, so that it depends neither on the number of processes nor on whether the run was
+        resumed.
         """
         unlearner = self.unlearner
         accelerator, step = unlearner.accelerator, unlearner.state.global_step
@@ -288,11 +297,14 @@ class Recovery:
         whole = {name: accelerator.gather(value) for name, value in rows.items()} if world > 1 and same else rows
         if not same:
             seed += rank
-        near = self._near(whole, torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        near = self._near(whole, generator)
+        whole = self._with_draws(whole, generator)
         if world == 1 or not same:
-            return near
+            return whole, near
         count = len(next(iter(rows.values())))
-        return {name: value[rank * count : (rank + 1) * count] for name, value in near.items()}
+        mine = slice(rank * count, (rank + 1) * count)
+        return tuple({name: value[mine] for name, value in part.items()} for part in (whole, near))  # type: ignore[return-value]
 
     def seed_of_step(self) -> int:
         """The seed of what is drawn for the current batch."""
@@ -300,7 +312,13 @@ class Recovery:
 
     def _near(self, inputs: dict[str, Any], generator: torch.Generator) -> dict[str, Any]:
         assert self.surrogates is not None
-        return self.surrogates(inputs, generator, lambda batch: self.answer(self.original, batch))
+        near = self.surrogates(inputs, generator, lambda batch: self.answer(self.original, batch))
+        return self._with_draws(near, generator)
+
+    def _with_draws(self, inputs: dict[str, Any], generator: torch.Generator) -> dict[str, Any]:
+        """The inputs with what a model draws for its answers, such as the noise of a diffusion model."""
+        draw = getattr(self.unlearner.accelerator.unwrap_model(self.unlearner.model), "draw_inputs", None)
+        return inputs if draw is None else draw(inputs, generator)
 
     def _counted(self, inputs: Mapping[str, Any], near: bool) -> torch.Tensor | None:
         """Which positions of a text count: those with a label in D_f, and all but padding in surrogates."""
@@ -316,6 +334,26 @@ class Recovery:
             # The logits at a position answer for the token after it.
             counted = torch.cat([counted[:, 1:], torch.zeros_like(counted[:, :1])], dim=1)
         return counted
+
+
+class _Teachers:
+    """The original and the rewound model, for surrogates that are made with them."""
+
+    def __init__(self, recovery: Recovery) -> None:
+        self.model: Any = recovery.unlearner.accelerator.unwrap_model(recovery.unlearner.model)
+        self._recovery = recovery
+
+    @contextmanager
+    def original(self) -> Iterator[None]:
+        assert self._recovery.original is not None
+        with evaluated(self.model), self._recovery.original.in_place(self.model):
+            yield
+
+    @contextmanager
+    def rewound(self) -> Iterator[None]:
+        assert self._recovery.rewound is not None
+        with evaluated(self.model), self._recovery.rewound.in_place(self.model):
+            yield
 
 
 def _outputs_of_head(model: Any, head: str | None) -> str:

@@ -29,6 +29,14 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     assert_near(first, single, rewound)
 
 
+def test_a_pipeline_with_its_own_samples_in_two_processes_equals_one(tmp_path: Path) -> None:
+    for world in (1, 2):
+        run(workers.train_diffusion, (tmp_path / str(world), world, 6), world, tmp_path / str(world))
+    (single,), (first, second) = (final_weights(tmp_path / str(world), world) for world in (1, 2))
+    assert same(first, second)
+    assert_near(first, single, None)
+
+
 @pytest.mark.parametrize("options", [{}, {"adapter": True}], ids=["whole", "adapter"])
 def test_two_processes_go_on_within_a_recovery_bit_for_bit(options: dict[str, Any], tmp_path: Path) -> None:
     settings = {**ADAM, **RECOVERY, "recovery_learning_rate": 1e-3, **options}

@@ -23,6 +23,7 @@ from transformers import TrainerCallback
 
 from hf_invwnn import InvWNNUnlearner, LinearPredictor, UnlearningArguments, errors
 from hf_invwnn.diffusion import DiffusionImages, FixedNoise, diffusion_unlearner
+from hf_invwnn.diffusion.own_samples import OwnSamples
 from hf_invwnn.trainer import checkpoint
 from hf_invwnn.trajectory import sharding
 
@@ -126,7 +127,7 @@ def save_and_load_shards(rank: int, output: Path, world: int) -> None:
     save_whole(trainer, output / f"weights_{rank}.safetensors")
 
 
-def train_diffusion(rank: int, output: Path, world: int) -> None:
+def train_diffusion(rank: int, output: Path, world: int, recovery_steps: int = 0) -> None:
     """Makes a DDPM forget 16 digits whose noise is fixed, so that it does not depend on the number of processes."""
     torch.set_num_threads(1)
     PartialState(cpu=True)
@@ -141,11 +142,12 @@ def train_diffusion(rank: int, output: Path, world: int) -> None:
     args = UnlearningArguments(
         str(output / "run"), num_rewinds=2, num_snapshots=3, optim="sgd", learning_rate=0.05, use_cpu=True,
         per_device_train_batch_size=GLOBAL_BATCH // world, train_sampling_strategy="sequential", save_strategy="no",
-        report_to="none", disable_tqdm=True, logging_strategy="no",
+        report_to="none", disable_tqdm=True, logging_strategy="no", recovery_steps=recovery_steps,
     )  # fmt: skip
     trainer = diffusion_unlearner(
-        DDPMPipeline(unet, DDPMScheduler(num_train_timesteps=10)), args, noisy, predictor=LinearPredictor()
-    )
+        DDPMPipeline(unet, DDPMScheduler(num_train_timesteps=10)), args, noisy, predictor=LinearPredictor(),
+        surrogates=OwnSamples(count=8),
+    )  # fmt: skip
     trainer.train()
     save_whole(trainer, output / f"weights_{rank}.safetensors")
 
