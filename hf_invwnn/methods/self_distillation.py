@@ -46,7 +46,7 @@ class SelfDistillationUnlearner(GradientUnlearner):
 
     def unlearning_loss(self, model: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
         recovery = self.recovery
-        rows, near = recovery.rows_and_surrogates(inputs)
+        rows, near = recovery.inputs.rows_and_surrogates(inputs)
         with torch.no_grad():
             target = self._mean_answer(inputs)
             kept = recovery.answer(recovery.original, near)
@@ -56,10 +56,10 @@ class SelfDistillationUnlearner(GradientUnlearner):
 
     def _mean_answer(self, inputs: dict[str, Any]) -> torch.Tensor:
         """The logarithm of p."""
-        recovery, rows = self.recovery, self.recovery.inputs_of(inputs)
+        recovery, rows = self.recovery, self.recovery.inputs.of(inputs)
         if KEY not in rows:
             raise ValueError(f"`forget_dataset` has no {KEY!r}: self-distillation makes views of images.")
-        generator = torch.Generator().manual_seed(recovery.seed_of_step())
+        generator = torch.Generator().manual_seed(recovery.inputs.seed_of_step())
         mean = torch.zeros(())
         for _ in range(self.views):
             view = shifted(rows[KEY], generator, 0.125, True)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
 from accelerate.utils import broadcast_object_list, convert_bytes
 from torch import nn
@@ -21,9 +20,9 @@ from ..recovery.weight_copy import WeightCopy
 from ..surrogates import Surrogates, find_surrogates
 from ..surrogates.checks import check_disjoint, check_near
 from .dry_run import FAILURES, collated, evaluated, first_examples, in_words
-from .heads import NEXT_TOKEN, TOKEN_CLASSES, TOKENS, head_of
-from .indexed import INDEX, IndexedCollator, IndexedDataset, without_unused_columns
-from .labels import IGNORED_LABEL
+from .heads import head_of
+from .indexed import INDEX
+from .recovery_inputs import RecoveryInputs
 
 
 if TYPE_CHECKING:
@@ -52,6 +51,7 @@ class Recovery:
         steps (`int`): Optimizer steps of one recovery; 0 if the run has none.
         original ([`WeightCopy`], *optional*): The weights before the run.
         rewound ([`WeightCopy`], *optional*): The weights at the end of rewinding, during recovery.
+        inputs ([`RecoveryInputs`]): What the models answer to.
     """
 
     def __init__(self, unlearner: Unlearner, surrogates: str | Surrogates | None = None) -> None:
@@ -59,8 +59,8 @@ class Recovery:
         self.surrogates: Surrogates | None = None
         self.original: WeightCopy | None = None
         self.rewound: WeightCopy | None = None
+        self.inputs = RecoveryInputs(self)
         self._answers: torch.Tensor | None = None
-        self._micro_batch = (-1, 0)
         self.steps = unlearner.args.recovery_steps
         self._is_needed = bool(self.steps) or unlearner.needs_surrogates
         if self._is_needed:
@@ -94,7 +94,7 @@ class Recovery:
             raise ValueError("`recovery_steps` needs a forget set with a length; set `recovery_steps=0`.")
         examples = first_examples("forget_dataset", unlearner.forget_dataset)
         inputs = collated(unlearner, "forget_dataset", unlearner.forget_dataset, examples)
-        inputs = self.inputs_of(inputs)
+        inputs = self.inputs.of(inputs)
         model: Any = unlearner.model
         found = find_surrogates(surrogates, inputs)
         if hasattr(found, "dataset"):
@@ -185,19 +185,19 @@ class Recovery:
             inputs (`dict`): The batch, with labels and, if a table is used, [`INDEX`].
         """
         args = self.unlearner.args
-        rows, near = self.rows_and_surrogates(inputs)
+        rows, near = self.inputs.rows_and_surrogates(inputs)
         with torch.no_grad():
             forgotten = self._rewound_answers(inputs, rows)
             kept = self.answer(self.original, near)
         if _can_be_joined(rows, near):
             count = len(forgotten)
-            outputs = outputs_of(model, {name: _joined(rows[name], near[name]) for name in rows})
+            outputs = outputs_of(model, {name: torch.cat([rows[name], near[name]]) for name in rows})
             on_forget, on_near = outputs[:count], outputs[count:]
         else:
             on_forget, on_near = outputs_of(model, rows), outputs_of(model, near)
         temperature = args.recovery_temperature
-        forget_term = divergence(forgotten, on_forget, self.outputs, temperature, self._counted(inputs, near=False))
-        near_term = divergence(kept, on_near, self.outputs, temperature, self._counted(near, near=True))
+        forget_term = divergence(forgotten, on_forget, self.outputs, temperature, self.inputs.counted(inputs))
+        near_term = divergence(kept, on_near, self.outputs, temperature, self.inputs.counted(near))
         weight = self.unlearner.run_state.weight
         return forget_term + (args.recovery_weight if weight is None else weight) * near_term
 
@@ -215,12 +215,12 @@ class Recovery:
         """The divergence from the original model on fixed surrogates of at most 512 examples of D_f."""
         unlearner, total, batches = self.unlearner, 0.0, 0
         with torch.no_grad(), torch.random.fork_rng(devices=[]):
-            for index, inputs in self._batches(min(_PROBED, self._count())):
+            for index, inputs in self.inputs.batches(min(_PROBED, len(self.inputs.forget_set()))):
                 generator = torch.Generator().manual_seed(int(index[0]))
-                near = self._near(self.inputs_of(inputs), generator)
+                near = self.inputs.near(self.inputs.of(inputs), generator)
                 current = self.answer(None, near)
                 kept = self.answer(self.original, near)
-                counted = self._counted(near, near=True)
+                counted = self.inputs.counted(near)
                 total += float(divergence(kept, current, self.outputs, 1.0, counted))
                 batches += 1
         found = total / max(1, batches)
@@ -243,97 +243,10 @@ class Recovery:
                 return outputs_of(model, inputs)
 
     def _table(self) -> torch.Tensor:
-        count = self._count()
+        count = len(self.inputs.forget_set())
         with torch.random.fork_rng(devices=[]), self.unlearner.compute_loss_context_manager():
-            batches = ((index, self.inputs_of(inputs)) for index, inputs in self._batches(count))
+            batches = ((index, self.inputs.of(inputs)) for index, inputs in self.inputs.batches(count))
             return table_of(batches, lambda inputs: self.answer(self.rewound, inputs), count)
-
-    def _batches(self, count: int) -> Iterator[tuple[torch.Tensor, dict[str, Any]]]:
-        """The first examples of D_f in their order, in batches with their places; the same on every process."""
-        unlearner = self.unlearner
-        examples = IndexedDataset(without_unused_columns(unlearner, self._forget_set()))
-        first = torch.utils.data.Subset(examples, range(count))
-        collate: Any = unlearner._get_collator_with_removed_columns(unlearner.data_collator, description="recovery")
-        size = unlearner.args.per_device_eval_batch_size
-        for batch in torch.utils.data.DataLoader(first, batch_size=size, collate_fn=IndexedCollator(collate)):
-            inputs = unlearner._prepare_inputs(batch)
-            yield inputs[INDEX], inputs
-
-    def _forget_set(self) -> Any:
-        """D_f with test-time transforms, if it has as many examples as in training."""
-        unlearner = self.unlearner
-        sets = unlearner.eval_dataset if isinstance(unlearner.eval_dataset, Mapping) else {}
-        trained, evaluated = unlearner.forget_dataset, sets.get("forget", unlearner.forget_dataset)
-        return evaluated if len(evaluated) == len(trained) else trained
-
-    def _count(self) -> int:
-        return len(self._forget_set())
-
-    # ---- Inputs ----
-
-    def inputs_of(self, inputs: Mapping[str, Any]) -> dict[str, Any]:
-        """What the model needs to answer, without labels; an encoder-decoder makes the decoder's inputs of them."""
-        model: Any = self.unlearner.accelerator.unwrap_model(self.unlearner.model)
-        keeps = self.head == TOKENS and getattr(getattr(model, "config", None), "is_encoder_decoder", False)
-        names = set() if keeps else set(self.unlearner.label_names)
-        return {name: value for name, value in inputs.items() if name != INDEX and name not in names}
-
-    def rows_and_surrogates(self, inputs: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-        """
-        The inputs of a batch and surrogates of them, with what the model draws for its answers.
-
-        All is drawn for the batches of all processes together, by a generator seeded with the run's seed, the step
-        and the accumulated batch, so that it depends neither on the number of processes nor on whether the run was
-        resumed.
-        """
-        unlearner = self.unlearner
-        accelerator, step = unlearner.accelerator, unlearner.state.global_step
-        self._micro_batch = (step, self._micro_batch[1] + 1 if self._micro_batch[0] == step else 0)
-        seed = self.seed_of_step()
-        rows = self.inputs_of(inputs)
-        world, rank = accelerator.num_processes, accelerator.process_index
-        shapes = accelerator.gather(_shape_of(rows, unlearner.args.device)) if world > 1 else None
-        same = shapes is None or bool((shapes == shapes[0]).all())
-        whole = {name: accelerator.gather(value) for name, value in rows.items()} if world > 1 and same else rows
-        if not same:
-            seed += rank
-        generator = torch.Generator().manual_seed(seed)
-        near = self._near(whole, generator)
-        whole = self._with_draws(whole, generator)
-        if world == 1 or not same:
-            return whole, near
-        count = len(next(iter(rows.values())))
-        mine = slice(rank * count, (rank + 1) * count)
-        return tuple({name: value[mine] for name, value in part.items()} for part in (whole, near))  # type: ignore[return-value]
-
-    def seed_of_step(self) -> int:
-        """The seed of what is drawn for the current batch."""
-        return int(np.random.SeedSequence([self.unlearner.args.seed, *self._micro_batch]).generate_state(1)[0])
-
-    def _near(self, inputs: dict[str, Any], generator: torch.Generator) -> dict[str, Any]:
-        assert self.surrogates is not None
-        near = self.surrogates(inputs, generator, lambda batch: self.answer(self.original, batch))
-        return self._with_draws(near, generator)
-
-    def _with_draws(self, inputs: dict[str, Any], generator: torch.Generator) -> dict[str, Any]:
-        """The inputs with what a model draws for its answers, such as the noise of a diffusion model."""
-        draw = getattr(self.unlearner.accelerator.unwrap_model(self.unlearner.model), "draw_inputs", None)
-        return inputs if draw is None else draw(inputs, generator)
-
-    def _counted(self, inputs: Mapping[str, Any], near: bool) -> torch.Tensor | None:
-        """Which positions of a text count: those with a label in D_f, and all but padding in surrogates."""
-        if self.head not in (TOKEN_CLASSES, TOKENS, NEXT_TOKEN):
-            return None
-        labels, mask = inputs.get("labels"), inputs.get("attention_mask")
-        counted: torch.Tensor | None = None
-        if labels is not None and not near:
-            counted = labels != IGNORED_LABEL
-        elif mask is not None and labels is None:
-            counted = mask.bool()
-        if counted is not None and self.head == NEXT_TOKEN:
-            # The logits at a position answer for the token after it.
-            counted = torch.cat([counted[:, 1:], torch.zeros_like(counted[:, :1])], dim=1)
-        return counted
 
 
 class _Teachers:
@@ -383,16 +296,6 @@ def _can_be_joined(rows: Mapping[str, Any], near: Mapping[str, Any]) -> bool:
         torch.is_tensor(value) and torch.is_tensor(near[name]) and value.shape[1:] == near[name].shape[1:]
         for name, value in rows.items()
     )
-
-
-def _joined(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    return torch.cat([first, second])
-
-
-def _shape_of(inputs: Mapping[str, Any], device: torch.device) -> torch.Tensor:
-    """The shapes of the inputs as one row."""
-    sizes = [size for _, value in sorted(inputs.items()) for size in value.shape]
-    return torch.tensor([sizes], device=device)
 
 
 __all__ = ["Recovery"]
