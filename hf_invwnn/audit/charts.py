@@ -42,7 +42,7 @@ def plot_curves(
     title: str = "",
 ) -> None:
     """
-    Draws test and retain accuracy over UA into a PNG.
+    Draws test and retain accuracy over UA into a PNG: of the rewinding, and of the end of a recovery.
 
     Args:
         history (`list[dict[str, float]]`): Points with `ua` in percent and `eval_test_accuracy`,
@@ -83,16 +83,25 @@ def accuracy_curve(history: Sequence[Mapping[str, float]], retrained: Mapping[st
 
 
 def loss_curve(history: Sequence[Mapping[str, float]]) -> str | None:
-    """Losses of the evaluation sets over the rounds of a run, as an SVG element; `None` if there are none."""
+    """
+    Losses of the evaluation sets over the rounds of a run, as an SVG element; `None` if there are none. A recovery is
+    as wide as a round.
+    """
     names = [key for key in (history[0] if history else {}) if key.endswith("_loss")][:5]
     if not names:
         return None
     figure, axes = _figure()
-    rounds = [point["round"] - 1 + point.get("fraction", 1.0) if point["round"] else 0 for point in history]
+    longest = max((point.get("recovery", 0) for point in history), default=0)
+    rounds = [
+        point["round"] + point["recovery"] / longest
+        if point.get("recovery")
+        else (point["round"] - 1 + point.get("fraction", 1.0) if point["round"] else 0)
+        for point in history
+    ]
     for name, colour, marker in zip(names, COLOURS, MARKERS, strict=False):
         label = name.removeprefix("eval_").removesuffix("_loss").replace("_", " ")
         axes.plot(rounds, [point[name] for point in history], marker=marker, color=colour, markersize=4, label=label)
-    axes.set_xlabel("rounds")
+    axes.set_xlabel("rounds, then recovery" if longest else "rounds")
     axes.set_ylabel("loss")
     return _svg(figure, axes, "loss")
 
@@ -103,13 +112,20 @@ def _draw_accuracies(
     retrained: Mapping[str, Any] | None,
     annotate_start: bool = False,
 ) -> None:
-    ua = [point["ua"] for point in history]
+    rewinding = [point for point in history if "recovery" not in point]
+    ua = [point["ua"] for point in rewinding]
+    end = history[-1] if "recovery" in history[-1] else None
     for series in SERIES:
         if series.key not in history[0]:
             continue
-        accuracy = [100 * point[series.key] for point in history]
+        accuracy = [100 * point[series.key] for point in rewinding]
         style = {"marker": series.marker, "color": series.colour, "markersize": 5}
         axes.plot(ua, accuracy, series.line, label=f"{series.split} accuracy", **style)
+        if end is not None:
+            recovered = {**style, "markersize": 11, "markerfacecolor": "none", "markeredgewidth": 2}
+            path = ([ua[-1], end["ua"]], [accuracy[-1], 100 * end[series.key]])
+            axes.plot(*path, ":", color=series.colour)
+            axes.plot(path[0][1], path[1][1], ls="", label=f"{series.split}, recovered", **recovered)
         if annotate_start:
             axes.annotate("start", (ua[0], accuracy[0]), textcoords="offset points", xytext=(6, -12), fontsize=8)
         if retrained is not None:

@@ -20,12 +20,11 @@ from ..errors import CheckpointMismatchError, CorruptCheckpointError
 from ..files import read_json_object, write_json
 from ..trajectory.sharding import any_process
 from .checkpoint_files import (
+    COPIES,
     CURRENT,
     INCOMPLETE,
     LAST_GOOD,
     METHOD,
-    ORIGINAL,
-    REWOUND,
     STATE_VERSION,
     check_checkpoint,
     load_state,
@@ -168,10 +167,9 @@ def save_run(unlearner: Unlearner, folder: str | os.PathLike) -> None:
     tensors |= {f"{CURRENT}{name}": value for name, value in tracked.local_tensors().items()}
     good = {**last_good.snapshot.values, **last_good.buffers}
     tensors |= {f"{LAST_GOOD}{name}": value for name, value in good.items()}
-    for prefix, copy in ((ORIGINAL, unlearner.recovery.original), (REWOUND, unlearner.recovery.rewound)):
-        if copy is not None:
-            with copy.in_place(unlearner.accelerator.unwrap_model(unlearner.model)):
-                tensors |= {f"{prefix}{name}": value.clone() for name, value in tracked.local_tensors().items()}
+    for kind, copy in unlearner.recovery.copies.items():
+        with copy.in_place(unlearner.accelerator.unwrap_model(unlearner.model)):
+            tensors |= {f"{kind}.{name}": value.clone() for name, value in tracked.local_tensors().items()}
     save_tensors(folder, tensors, shards.rank, shards.world)
     if shards.rank == 0:
         save_state(
@@ -213,25 +211,27 @@ def load_run(unlearner: Unlearner, folder: str | os.PathLike) -> None:
     if hash_of_frozen(unlearner) != state["frozen"]:
         raise CheckpointMismatchError("its weights that the run does not change are not those of the model")
     tensors = load_tensors(folder, shards.rank, shards.world)
-    method_tensors, current_weights, good_weights, original, rewound = (
+    method_tensors, current_weights, good_weights, *copies = (
         {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-        for prefix in (METHOD, CURRENT, LAST_GOOD, ORIGINAL, REWOUND)
+        for prefix in (METHOD, CURRENT, LAST_GOOD, *(f"{kind}." for kind in COPIES))
     )
     targets = unlearner.tracked.local_tensors()
-    for values in filter(None, (original, rewound, good_weights, current_weights)):
+    for values in filter(None, (*copies, good_weights, current_weights)):
         _check_same_tensors(folder, targets, values)
     unlearner.load_method_state(method_tensors, state["method_count"])
     # The Trainer has loaded model.safetensors, but skips without an error what `save_pretrained` stores under another
     # name (the layers of a ViT, transformers issue 43701). So tracked weights are loaded from a file of our own.
     run = RunState.from_dict(state["run"])
-    for values in filter(None, (original, rewound, good_weights, current_weights)):
+    for kind, values in (*zip(COPIES, copies, strict=True), (LAST_GOOD, good_weights), (CURRENT, current_weights)):
+        if not values:
+            continue
         for name, target in targets.items():
             target.copy_(values[name])
         shards.all_gather()
-        if values is good_weights:
+        if kind == LAST_GOOD:
             unlearner.last_good.mark()
-        else:
-            unlearner.recovery.load(original=values is original, rewound=values is rewound)
+        elif kind in COPIES:
+            unlearner.recovery.keep(kind)
     if run.recovering:
         unlearner.recovery.prepare_answers()
     unlearner.last_good.sync_copies()

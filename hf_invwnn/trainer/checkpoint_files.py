@@ -29,8 +29,8 @@ INCOMPLETE = "_incomplete"
 METHOD = "method."
 CURRENT = "current."
 LAST_GOOD = "last_good."
-ORIGINAL = "original."
-REWOUND = "rewound."
+# Copies of all weights that a recovery holds, by their names.
+COPIES = ("original", "rewound", "beyond")
 
 
 def tensors_name(rank: int, world: int) -> str:
@@ -294,8 +294,7 @@ __all__ = [
     "INCOMPLETE",
     "CURRENT",
     "METHOD",
-    "ORIGINAL",
-    "REWOUND",
+    "COPIES",
     "LAST_GOOD",
     "CorruptCheckpointError",
     "CheckpointMismatchError",

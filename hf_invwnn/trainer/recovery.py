@@ -49,16 +49,15 @@ class Recovery:
 
     Attributes:
         steps (`int`): Optimizer steps of one recovery; 0 if the run has none.
-        original ([`WeightCopy`], *optional*): The weights before the run.
-        rewound ([`WeightCopy`], *optional*): The weights at the end of rewinding, during recovery.
+        copies (`dict[str, WeightCopy]`): `"original"`: the weights before the run. During a recovery also `"rewound"`:
+            those at the end of rewinding, and `"beyond"`: the last measured ones that are not short of the goal.
         inputs ([`RecoveryInputs`]): What the models answer to.
     """
 
     def __init__(self, unlearner: Unlearner, surrogates: str | Surrogates | None = None) -> None:
         self._unlearner = weakref.ref(unlearner)
         self.surrogates: Surrogates | None = None
-        self.original: WeightCopy | None = None
-        self.rewound: WeightCopy | None = None
+        self.copies: dict[str, WeightCopy] = {}
         self.inputs = RecoveryInputs(self)
         self._answers: torch.Tensor | None = None
         self.steps = unlearner.args.recovery_steps
@@ -74,6 +73,14 @@ class Recovery:
         unlearner = self._unlearner()
         assert unlearner is not None  # it owns the recovery
         return unlearner
+
+    @property
+    def original(self) -> WeightCopy:
+        return self.copies["original"]
+
+    @property
+    def rewound(self) -> WeightCopy:
+        return self.copies["rewound"]
 
     @property
     def total_steps(self) -> int:
@@ -120,12 +127,12 @@ class Recovery:
 
     def remember_original(self) -> None:
         """Copies the weights before a run, and logs what recovery will hold in memory."""
-        if not self._is_needed or self.original is not None:
+        if not self._is_needed or "original" in self.copies:
             return
-        self.original = WeightCopy(self.unlearner.tracked)
+        self.keep("original")
         count = len(self.unlearner.forget_dataset) if self.uses_table else 0
         logger.info(
-            f"Recovery holds two copies of the weights that change ({convert_bytes(2 * self.original.nbytes)}) and "
+            f"Recovery holds three copies of the weights that change ({convert_bytes(3 * self.original.nbytes)}) and "
             f"{convert_bytes(2 * count * self._outputs_per_example)} of answers of the rewound model on each process."
         )
 
@@ -141,8 +148,7 @@ class Recovery:
         Raises:
             NonFiniteLossError: The rewound model answers with values that are not finite.
         """
-        assert self.original is not None
-        self.rewound = WeightCopy(self.unlearner.tracked)
+        self.keep("rewound")
         self.prepare_answers()
         drift = self.drift()
         if self.unlearner.args.recovery_start == "original":
@@ -165,16 +171,15 @@ class Recovery:
         if self._answers is not None and not torch.isfinite(self._answers).all():
             raise NonFiniteLossError("the rewound model answers with values that are not finite")
 
-    def load(self, original: bool = False, rewound: bool = False) -> None:
-        """Takes the current weights, which were read from a checkpoint, as the original or the rewound ones."""
-        if original:
-            self.original = WeightCopy(self.unlearner.tracked)
-        if rewound:
-            self.rewound = WeightCopy(self.unlearner.tracked)
+    def keep(self, kind: str) -> None:
+        """Copies the current weights as `"original"`, `"rewound"` or `"beyond"`."""
+        self.copies[kind] = WeightCopy(self.unlearner.tracked)
 
     def end(self) -> None:
         """Frees what only the phase needs."""
-        self._answers = self.rewound = None
+        self._answers = None
+        self.copies.pop("rewound", None)
+        self.copies.pop("beyond", None)
 
     def loss(self, model: nn.Module, inputs: Mapping[str, Any]) -> torch.Tensor:
         """
@@ -258,13 +263,11 @@ class _Teachers:
 
     @contextmanager
     def original(self) -> Iterator[None]:
-        assert self._recovery.original is not None
         with evaluated(self.model), self._recovery.original.in_place(self.model):
             yield
 
     @contextmanager
     def rewound(self) -> Iterator[None]:
-        assert self._recovery.rewound is not None
         with evaluated(self.model), self._recovery.rewound.in_place(self.model):
             yield
 

@@ -29,14 +29,17 @@ _MOST_POINTS = 20
 # beyond this factor.
 _NOT_STEERED, _MOST_STEERED = 0.2, 16.0
 
+_WHERE = {"rewound": "at the end of rewinding", "beyond": "where they were last beyond it"}
+
 
 class RecoveryPhase:
     r"""
     Decides between rewinding and recovery, and ends a run exactly where it was asked to.
 
-    Rewinding ends deeper than the goal, and recovery gives some of it back. If the recovered model has not reached the
-    goal, the point is searched on the segment from it to the rewound model; if it lies beyond the goal, on the segment
-    from the original model to it. Both searches evaluate the sets of the goal only, which for a target UA is D_f.
+    Rewinding ends deeper than the goal, and recovery gives some of it back. If the recovered model is short of the
+    goal, the point is searched on the segment from it to the last measured model that was not, or to the rewound one
+    if there was none; if it lies beyond the goal, on the segment from the original model to it. Both searches
+    evaluate the sets of the goal only, which for a target UA is D_f.
 
     Args:
         callback ([`UnlearningCallback`]): The schedule that it is a part of.
@@ -98,6 +101,8 @@ class RecoveryPhase:
             return
         self.callback.append_to_history(state, metrics, recovery=steps)
         self.unlearner.last_good.mark()
+        if any(goal.excess(metrics) >= 0 for goal in _of(goals_of(self.callback.rules))):
+            self.recovery.keep("beyond")
         if steps == self.recovery.steps:
             self._finish(state, control, metrics, optimizer)
         elif steps >= _NOT_STEERED * self.recovery.steps:
@@ -151,10 +156,10 @@ class RecoveryPhase:
 
     def _undo(self, state: TrainerState, control: TrainerControl, why: str) -> None:
         """Returns to the rewound weights, and goes from there towards the original ones until the goal is met."""
-        assert self.recovery.rewound is not None
         message = f"recovery was undone, because {why}"
         logger.warning(f"{message}. A smaller `recovery_learning_rate` may help.")
         self.recovery.rewound.restore()
+        self.recovery.copies.pop("beyond", None)
         self.unlearner.last_good.mark()
         self._settle(state, control, self.unlearner.measure_round(), f"; {message}")
 
@@ -186,34 +191,33 @@ class RecoveryPhase:
             return metrics, ", on the way back to the original weights", abs(rule.excess(metrics)) <= rule.tolerance
         if any(abs(excess) <= goal.tolerance for goal, excess in excesses):
             return metrics, "", True
-        return self._towards_rewound(goals, metrics)
+        return self._towards_beyond(goals, metrics)
 
     def _towards_original(self, passed: Sequence[tuple[StoppingRule, float]]) -> tuple[dict[str, float], StoppingRule]:
         """Goes from the current weights towards the original ones until the first rule is no longer exceeded."""
-        assert self.recovery.original is not None
         end = self.unlearner.last_good.copy("end")
         self.recovery.original.restore()
         self.unlearner.last_good.mark()
         _, rule = self.callback.go_to_first(passed, end)
         return self.unlearner.measure_round(), rule
 
-    def _towards_rewound(
+    def _towards_beyond(
         self, goals: Sequence[StoppingRule], metrics: dict[str, float]
     ) -> tuple[dict[str, float], str, bool]:
-        """Goes from the recovered weights, which are the last good ones, towards the rewound ones."""
-        assert self.recovery.rewound is not None
-        self.recovery.rewound.restore()
+        """Goes from the recovered weights, which are the last good ones, towards the last that were not short."""
+        kind = "beyond" if "beyond" in self.recovery.copies else "rewound"
+        self.recovery.copies[kind].restore()
         self.unlearner.last_good.sync_copies()
         at_end = self.unlearner.measure(tuple(dict.fromkeys(split for goal in goals for split in goal.splits)))
         excesses = [(goal, goal.excess(at_end)) for goal in goals]
         passed = [(goal, excess) for goal, excess in excesses if excess >= 0]
         if not passed:
             if any(abs(excess) <= goal.tolerance for goal, excess in excesses):
-                return self.unlearner.measure_round(), ", back at the rewound weights", True
+                return self.unlearner.measure_round(), f", back at the weights {_WHERE[kind]}", True
             self.unlearner.last_good.restore()
             return metrics, "", False
         crossing, rule = self.callback.go_to_first(passed, self.unlearner.last_good.copy("end"))
-        where = f", {crossing.fraction:.3f} of the way back to the rewound weights"
+        where = f", {crossing.fraction:.3f} of the way back to the weights {_WHERE[kind]}"
         return self.unlearner.measure_round(), where, abs(crossing.excess) <= rule.tolerance
 
 

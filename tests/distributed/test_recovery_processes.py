@@ -29,6 +29,14 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     assert_near(first, single, rewound)
 
 
+def test_two_processes_with_shards_equal_one(tmp_path: Path) -> None:
+    """With `fully_shard` the weights that answer are exchanged shard by shard."""
+    (single,) = train(tmp_path / "one", 1, **RECOVERY)
+    first, second = train(tmp_path / "two", 2, shard=True, **RECOVERY)
+    assert same(first, second)
+    assert_near(first, single, None)
+
+
 def test_a_pipeline_with_its_own_samples_in_two_processes_equals_one(tmp_path: Path) -> None:
     for world in (1, 2):
         run(workers.train_diffusion, (tmp_path / str(world), world, 6), world, tmp_path / str(world))

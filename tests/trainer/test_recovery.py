@@ -120,7 +120,7 @@ def test_accumulated_batches_are_one_step_of_a_larger_one(
         with torch.no_grad():
             for value in memorised_vit.parameters():
                 value.mul_(0.9)
-        unlearner.recovery.rewound = unlearner.recovery.original
+        unlearner.recovery.copies["rewound"] = unlearner.recovery.original
         unlearner.current_gradient_accumulation_steps = 32 // batch
         unlearner.accelerator.gradient_state._set_sync_gradients(True)
         memorised_vit.zero_grad()
@@ -150,7 +150,7 @@ def test_rewinding_before_a_recovery_is_that_of_a_run_without_to_a_deeper_target
     assert differing(copied(memorised_vit), kept[0]) == []
     rewinding = [point for point in unlearner.history if "recovery" not in point]
     assert without_seconds(rewinding) == without_seconds(alone.history)
-    assert alone.recovery.original is None and alone.recovery.surrogates is None
+    assert not alone.recovery.copies and alone.recovery.surrogates is None
 
 
 @pytest.mark.parametrize("start", ["rewound", "original"])
