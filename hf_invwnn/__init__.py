@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .scenarios import UnlearningSplits
     from .trainer import StoppingRule, UATarget, UnlearningArguments, UnseenLoss, UtilityFloor
 
-__version__ = "0.3.0"
+__version__ = "0.4.0"
 
 # Public name -> the subpackage it is loaded from when it is first used.
 _LAZY = {

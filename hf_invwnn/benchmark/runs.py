@@ -131,7 +131,8 @@ def build_unlearner(
         datasets (`dict[str, Dataset]`): Holds `"forget"`, and `"retain"` if it is loaded already.
         eval_sets (`dict[str, Dataset]`): Sets to evaluate in addition to D_f.
     """
-    method, own = find_method(run.method), own_parameters(find_method(run.method))
+    method = find_method(run.method)
+    own = own_parameters(method) | {"surrogates"}
     known = {item.name for item in dataclasses.fields(UnlearningArguments)}
     arguments = {
         **QUIET,

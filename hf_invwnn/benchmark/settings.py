@@ -164,7 +164,7 @@ def read_settings(path: str | os.PathLike, dataset: str | None = None) -> Compar
 
 def _check_grid(sweep: MethodSweep) -> None:
     known = {item.name for item in dataclasses.fields(UnlearningArguments)} - set(_FIXED)
-    own = own_parameters(find_method(sweep.name))
+    own = own_parameters(find_method(sweep.name)) | {"surrogates"}
     for name, values in sweep.grid.items():
         if name not in known | own:
             raise ValueError(

@@ -80,13 +80,14 @@ def run(job: Job) -> dict[str, Any]:
     if path.exists():
         return read_json_object(path)
     logging.disable_progress_bar()
-    start = start_of(plan, dataset, comparison, seed)
+    settings = read_settings(plan["comparisons"][comparison]["config"], dataset)
+    start = prepare_start(settings, seed)
     datasets, target = start.datasets(), target_of(plan, comparison, start)
     own = {name: value for name, value in setting.items() if name == "surrogates"}
     arguments = {name: value for name, value in setting.items() if name not in own}
     args = UnlearningArguments(
         output_dir=str(Path(output_dir) / "scratch" / str(os.getpid())), target_ua=target, seed=seed,
-        per_device_eval_batch_size=1000, **{**QUIET, **plan["shared"], **arguments},
+        per_device_eval_batch_size=1000, **{**QUIET, **settings.unlearning, **plan["shared"], **arguments},
     )  # fmt: skip
     unlearner = make_unlearner(
         plan["method"], start.model(), args, datasets["forget"], processing_class=start.processor(), **own
