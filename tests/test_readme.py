@@ -41,7 +41,9 @@ def test_the_commands_and_the_example_of_the_readme(tmp_path: Path, monkeypatch:
     main(["demo"])
     names = run_python("README.md")
     unlearner = names["unlearner"]
-    assert unlearner.stop_reason.startswith("stop_at_unseen_loss is met by round ")
+    assert unlearner.stop_reason.startswith(
+        "stop_at_unseen_loss is met after recovery (stop_at_unseen_loss is met by round "
+    )
     first, last = unlearner.history[0], unlearner.history[-1]
     assert last["eval_forget_loss"] == pytest.approx(unlearner.history[0]["eval_unseen_loss"], rel=0.01)
     assert last["eval_unseen_accuracy"] > first["eval_unseen_accuracy"]

@@ -158,10 +158,10 @@ def make_demo_unlearner(
     """An unlearner that trains on the forget set alone; the retain and the test set are evaluated for the curves."""
     args = UnlearningArguments(
         output_dir=str(output_dir),
-        num_rewinds=40,
+        num_rewinds=80,
         target_ua=TARGET_UA,
         learning_rate=6e-4,  # shorter steps than the defaults, which suit a ResNet
-        residual_scale=0.25,
+        residual_scale=0.12,  # many short rewinds leave a better start for recovery
         recovery_steps=RECOVERY_STEPS,
         recovery_learning_rate=1e-3,
         recovery_start="original",

@@ -166,7 +166,7 @@ class RecoveryPhase:
     def _settle(
         self, state: TrainerState, control: TrainerControl, metrics: dict[str, float], remark: str = ""
     ) -> None:
-        """Goes to where the goals are met and no floor is broken, and ends the run."""
+        """Goes to where the goals are met and no floor is broken, and ends the run; `metrics` are those of now."""
         floors = floors_of(self.callback.rules)
         goals = _of(goals_of(self.callback.rules))
         where, met = "", self.run.rewinding_met and not goals
@@ -175,7 +175,9 @@ class RecoveryPhase:
         if broken := [(floor, excess) for floor in floors if (excess := floor.excess(metrics)) > 0]:
             metrics, rule = self._towards_original(broken)
             where, met = f", {rule} ends it before the goal", False
-        self.callback.append_to_history(state, metrics, recovery=state.global_step - self.run.phase_began)
+        steps = state.global_step - self.run.phase_began
+        if where or remark or self.run.history[-1].get("recovery") != steps:
+            self.callback.append_to_history(state, metrics, recovery=steps)
         self.unlearner.last_good.mark()
         self.run.recovering = False
         self.recovery.end()

@@ -16,8 +16,10 @@ from hf_invwnn.cli.main import EXIT_BAD_INPUT, main
 def test_the_demo_saves_results_curves_and_a_model_that_loads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The whole demo, with training of a few epochs."""
+    """The whole demo, with training of a few epochs and a recovery of a few steps."""
     monkeypatch.setattr(demo, "EPOCHS", 3)
+    monkeypatch.setattr(demo, "TARGET_UA", 95.0)
+    monkeypatch.setattr(demo, "RECOVERY_STEPS", 5)
     assert main(["demo", "--output-dir", str(tmp_path)]) == 0
     results = json.loads((tmp_path / "results.json").read_text())
     for model in ("original", "unlearned", "retrained"):
@@ -35,6 +37,7 @@ def test_the_demo_saves_results_curves_and_a_model_that_loads(
 @pytest.mark.slow
 def test_the_results_of_the_demo_contain_no_forget_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "EPOCHS", 1)
+    monkeypatch.setattr(demo, "RECOVERY_STEPS", 5)
     main(["demo", "--output-dir", str(tmp_path)])
     assert "forget_indices" not in (tmp_path / "results.json").read_text()
 
