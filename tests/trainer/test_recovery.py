@@ -252,6 +252,19 @@ def test_a_budget_leaves_room_for_recovery(make_unlearner: Make, memorised_vit: 
     assert "budget of 50 steps does not suffice for another round" in str(unlearner.stop_reason)
 
 
+def test_a_budget_of_seconds_ends_a_recovery_with_what_is_recovered(
+    make_unlearner: Make, memorised_vit: nn.Module, noisy: Examples, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a clock of one second a step, looked at when the model is measured, every second step; at the goal still."""
+    unlearner = make_unlearner(memorised_vit, noisy, **{**RUN, "num_rewinds": 4, "max_seconds": 57.0})
+    monkeypatch.setattr("hf_invwnn.trainer.state.time.monotonic", lambda: float(unlearner.state.global_step))
+    unlearner.train()
+    began = first_step_of_recovery(unlearner)
+    assert 36 <= began <= 48 and unlearner.history[-1]["step"] == 58
+    assert "the budget of 57 seconds is used up" in str(unlearner.stop_reason)
+    assert unlearner.outcome == "reached" and abs(unlearner.history[-1]["ua"] - 50) <= 100 / 32
+
+
 # ---- What goes wrong ----
 
 
