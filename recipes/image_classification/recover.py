@@ -34,7 +34,11 @@ from hf_invwnn.methods import make_unlearner
 from hf_invwnn.trainer.quiet import QUIET, without_printing, without_warnings
 
 
-SHOWN = ("UA", "RA", "TA", "forget_clean", "attack_success", "MIA", "loss_auc")
+# Metric -> its title and digits.
+SHOWN = {
+    "UA": ("UA", 1), "RA": ("RA", 1), "TA": ("TA", 1), "forget_clean": ("D_f, true labels", 1),
+    "attack_success": ("attack success", 1), "MIA": ("MIA", 1), "loss_auc": ("loss AUC", 3),
+}  # fmt: skip
 Job = tuple[dict[str, Any], str | None, str, str, int, dict[str, Any]]
 
 
@@ -123,13 +127,16 @@ def choose(results: list[dict[str, Any]]) -> dict[str, Any]:
 
 def table(results: Mapping[str, Any]) -> str:
     """Markdown: a row for each comparison and row, the mean and the standard deviation over the seeds."""
-    rows = [["forget set", "", *SHOWN, "seconds"]]
+    rows = [["forget set", "", *(title for title, _ in SHOWN.values()), "seconds"]]
     for comparison, found in results.items():
         for row, runs in found["rows"].items():
             cells = []
-            for name in SHOWN:
+            for name, (_, digits) in SHOWN.items():
                 values = [one["metrics"][name] for one in runs["seeds"] if name in one["metrics"]]
-                cells.append(f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else "")
+                spread = (
+                    f"{np.mean(values):.{digits}f} ± {np.std(values, ddof=1):.{digits}f}" if len(values) > 1 else ""
+                )
+                cells.append(spread)
             seconds = np.mean([one["seconds"] for one in runs["seeds"]])
             rows.append([comparison, row, *cells, f"{seconds:.0f}"])
     return markdown_table(rows, text_columns=2)
