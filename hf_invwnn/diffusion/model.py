@@ -75,6 +75,7 @@ class NoisePredictionModel(nn.Module):
         attention_mask: torch.Tensor | None = None,
         encoder_attention_mask: torch.Tensor | None = None,
         return_loss: bool = True,
+        return_answers: bool = False,
     ) -> dict[str, torch.Tensor]:
         """
         The loss of noise prediction on a batch, see [`noise_prediction_loss`].
@@ -86,9 +87,10 @@ class NoisePredictionModel(nn.Module):
             class_labels, encoder_hidden_states, timestep_cond, attention_mask, encoder_attention_mask
                 (`torch.Tensor`, *optional*): Passed to the UNet.
             return_loss (`bool`, defaults to `True`): Tells the Trainer that the loss needs no labels.
+            return_answers (`bool`, defaults to `False`): Also returns the predictions.
 
         Returns:
-            `dict` with `loss`, the mean over the batch, and `answers`, the predictions.
+            `dict` with `loss`, the mean over the batch, and if asked for `answers`, the predictions.
         """
         if noise is None:
             noise = torch.randn_like(pixel_values)
@@ -104,7 +106,7 @@ class NoisePredictionModel(nn.Module):
         }
         inputs = {name: value for name, value in conditions.items() if value is not None}
         loss, predicted = predict_noise(self.unet, self.noise_scheduler, pixel_values, noise, timesteps, **inputs)
-        return {"loss": loss, "answers": predicted}
+        return {"loss": loss, "answers": predicted} if return_answers else {"loss": loss}
 
     def draw_inputs(self, inputs: dict[str, torch.Tensor], generator: torch.Generator) -> dict[str, torch.Tensor]:
         """

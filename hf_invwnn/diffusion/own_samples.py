@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..recovery.answers import outputs_of
 from ..surrogates.base import Inputs
 from ..surrogates.pool import PooledSurrogates, Teachers, changed_answers
 from .sampling import fixed_noise, generate_images
@@ -63,7 +64,7 @@ class OwnSamples(PooledSurrogates):
                 images = batch["pixel_values"]
                 noise = torch.randn(images.shape, generator=generator).to(images)
                 timesteps = torch.full((len(images),), int(level * last), device=images.device)
-                return pipeline(pixel_values=images, noise=noise, timesteps=timesteps)["answers"]
+                return outputs_of(pipeline, {"pixel_values": images, "noise": noise, "timesteps": timesteps})
 
             total += changed_answers(teachers, samples, answer)
         return total

@@ -89,7 +89,7 @@ def diffusion_unlearner(
     elif eval_dataset is not None:
         eval_dataset = evaluated("eval_dataset", eval_dataset)
     forget_eval = evaluated("forget_eval_dataset", forget if forget_eval_dataset is None else forget_eval_dataset)
-    if args.recovery_steps and surrogates is None:
+    if getattr(args, "recovery_steps", 0) and surrogates is None:
         surrogates = OwnSamples(seed=args.seed)
     evaluators = [] if judge is None else [judge.evaluate]
     return make_unlearner(

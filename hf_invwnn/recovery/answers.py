@@ -24,7 +24,9 @@ def outputs_of(model: nn.Module, inputs: Mapping[str, Any]) -> torch.Tensor:
     Raises:
         ValueError: The model returns no such tensor.
     """
-    outputs = model(**inputs)
+    # A model whose outputs are not logits is asked for them; DDP hides its attributes.
+    asked = {"return_answers": True} if hasattr(getattr(model, "module", model), "answers") else {}
+    outputs = model(**inputs, **asked)
     if isinstance(outputs, Mapping):
         found = outputs.get("answers", outputs.get("logits"))
     else:
