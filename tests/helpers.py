@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -196,6 +196,35 @@ def build_unlearner(model: nn.Module, forget_dataset: Any, **options: Any) -> In
     rest = {name: value for name, value in options.items() if name not in own}
     args = UnlearningArguments(**{**defaults, **rest})
     return InvWNNUnlearner(model, args, forget_dataset, **{"predictor": LinearPredictor(), **own})
+
+
+class TwoModels:
+    """The original and a rewound model as two sets of weights of one."""
+
+    def __init__(self, model: nn.Module, rewound: dict[str, torch.Tensor]) -> None:
+        self.model, self._rewound, self._original = model, rewound, copied(model)
+
+    @contextmanager
+    def original(self) -> Iterator[None]:
+        yield
+
+    @contextmanager
+    def rewound(self) -> Iterator[None]:
+        self.model.load_state_dict(self._rewound)
+        yield
+        self.model.load_state_dict(self._original)
+
+
+class ChangedImages:
+    """Surrogates that a function makes."""
+
+    name, forget_only = "a test", True
+
+    def __init__(self, change: Callable[[torch.Tensor], torch.Tensor]) -> None:
+        self.change = change
+
+    def __call__(self, inputs: Any, generator: torch.Generator, answer: Any) -> Any:
+        return {**inputs, "pixel_values": self.change(inputs["pixel_values"])}
 
 
 class RaiseAt(TrainerCallback):

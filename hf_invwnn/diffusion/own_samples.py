@@ -54,19 +54,13 @@ class OwnSamples(PooledSurrogates):
     def changes(self, teachers: Teachers, samples: Inputs) -> torch.Tensor:
         """At four noise levels, with noise that is the same for both models."""
         pipeline: Any = teachers.model
-        last = pipeline.noise_scheduler.config.num_train_timesteps
+        images, last = samples["pixel_values"], pipeline.noise_scheduler.config.num_train_timesteps
+        noise = fixed_noise(self.count, pipeline.unet, self.seed + 1).to(images)
         total = torch.zeros(self.count)
         for level in (0.1, 0.3, 0.5, 0.7):
-            generator = torch.Generator().manual_seed(self.seed + 1)
-
-            def answer(batch: Inputs, level: float = level, generator: torch.Generator = generator) -> torch.Tensor:
-                generator.manual_seed(self.seed + 1)
-                images = batch["pixel_values"]
-                noise = torch.randn(images.shape, generator=generator).to(images)
-                timesteps = torch.full((len(images),), int(level * last), device=images.device)
-                return outputs_of(pipeline, {"pixel_values": images, "noise": noise, "timesteps": timesteps})
-
-            total += changed_answers(teachers, samples, answer)
+            timesteps = torch.full((self.count,), int(level * last), device=images.device)
+            noisy = {**samples, "noise": noise, "timesteps": timesteps}
+            total += changed_answers(teachers, noisy, lambda batch: outputs_of(pipeline, batch))
         return total
 
 

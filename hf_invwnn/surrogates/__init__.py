@@ -1,9 +1,10 @@
 """Surrogates: inputs near the forget set, on which the answers of the original model are kept."""
 
-from .base import SURROGATES, Surrogates, find_surrogates
+from .base import Surrogates
 from .continuations import OwnContinuations
 from .dataset import UnlabelledExamples
 from .images import AdversarialImages, MixedImages, NoisyImages, ShiftedImages
+from .registry import SURROGATES, find_surrogates
 from .tokens import EditedTokens
 
 

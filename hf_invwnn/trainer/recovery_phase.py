@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -137,10 +138,9 @@ class RecoveryPhase:
     # ---- The end of a recovery ----
 
     def _finish(self, state: TrainerState, control: TrainerControl, metrics: dict[str, float], optimizer: Any) -> None:
-        drift, before = self.recovery.drift(), self.run.drift
         self.run.recoveries += 1
-        if before is not None and not drift < before:
-            self._undo(state, control, f"it moved the model away from the original ({before:.3g} to {drift:.3g})")
+        if harm := self._harm(metrics):
+            self._undo(state, control, harm)
         elif self._may_rewind_again(metrics):
             self.run.recovering, self.run.phase_began = False, state.global_step
             self.recovery.end()
@@ -148,6 +148,24 @@ class RecoveryPhase:
             self.unlearner.on_round_begin()
         else:
             self._settle(state, control, metrics)
+
+    def _harm(self, metrics: Mapping[str, float]) -> str | None:
+        """
+        What a recovery has made worse, in words: the divergence from the original model on surrogates or, by more than
+        its standard error, the accuracy on unseen examples.
+        """
+        drift, before = self.recovery.drift(), self.run.drift
+        if before is not None and not drift < before:
+            return f"it moved the model away from the original ({before:.3g} to {drift:.3g})"
+        name: str = "eval_unseen_accuracy"
+        sets: Any = self.unlearner.eval_dataset
+        rewound = next(point for point in reversed(self.run.history) if "recovery" not in point)
+        if name not in metrics or name not in rewound:
+            return None
+        high, low = rewound[name], metrics[name]
+        if high - low > math.sqrt(high * (1 - high) / len(sets["unseen"])):
+            return f"the accuracy on unseen examples fell from {high:.3f} to {low:.3f}"
+        return None
 
     def _may_rewind_again(self, metrics: Mapping[str, float]) -> bool:
         args, goals = self.unlearner.args, _of(goals_of(self.callback.rules))

@@ -42,7 +42,7 @@ from .folder_lock import locked_folder
 from .guard import copy_of_everything, good_weights_on_exit
 from .heads import NEXT_TOKEN, head_of
 from .identity import hash_of_frozen, identity_of, start_hash
-from .indexed import INDEX, indexed_batches
+from .indexed import INDEX, IndexedDataset, indexed_batches
 from .last_good import LastGoodWeights
 from .loss_scale import divides_by_items, is_divided
 from .record import record_of
@@ -287,7 +287,8 @@ class Unlearner(Trainer):
             return super().get_train_dataloader()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
-        return super()._get_train_sampler(getattr(train_dataset, "examples", train_dataset))
+        indexed = isinstance(train_dataset, IndexedDataset)
+        return super()._get_train_sampler(train_dataset.examples if indexed else train_dataset)
 
     def set_initial_training_values(self, args: Any, dataloader: Any) -> Any:
         """The length of the rewinding, as the Trainer derives it, and that of the recovery."""

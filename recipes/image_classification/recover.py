@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 from transformers import HfArgumentParser
 from transformers.utils import logging
 
@@ -142,6 +143,20 @@ def table(results: Mapping[str, Any]) -> str:
     return markdown_table(rows, text_columns=2)
 
 
+def gains(results: Mapping[str, Any]) -> str:
+    """Markdown: recovery minus rewinding alone, the mean over the seeds and its 95 % interval (t, paired by seed)."""
+    rows = [["forget set", "RA", "TA"]]
+    for comparison, found in results.items():
+        pairs = list(zip(*(found["rows"][row]["seeds"] for row in ("recovery", "rewinding")), strict=True))
+        cells = []
+        for name in ("RA", "TA"):
+            values = [one["metrics"][name] - other["metrics"][name] for one, other in pairs]
+            low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+            cells.append(f"{np.mean(values):+.1f} ({low:+.1f} to {high:+.1f})")
+        rows.append([comparison, *cells])
+    return markdown_table(rows)
+
+
 def main() -> None:
     (args,) = HfArgumentParser(RecoverArguments).parse_args_into_dataclasses()
     plan = read_yaml_mapping(args.config)
@@ -179,7 +194,7 @@ def main() -> None:
     folder.mkdir(exist_ok=True)
     stem = f"recovery_{Path(args.config).stem}"
     write_json(results, folder / f"{stem}.json")
-    (folder / f"{stem}.md").write_text(table(results) + "\n")
+    (folder / f"{stem}.md").write_text(f"{table(results)}\n\n{gains(results)}\n")
 
 
 def references(plan: Mapping[str, Any], dataset: str | None, comparison: str) -> dict[str, Any]:

@@ -38,6 +38,19 @@ def test_only_the_measured_accuracies_are_drawn(tmp_path: Path) -> None:
         plot_curves([{"ua": 1.0}], tmp_path / "curves.png")
 
 
+def test_the_end_of_a_recovery_is_a_symbol_of_its_own() -> None:
+    """The line is that of the rewinding; the points within a recovery are not on it."""
+    within = {"ua": 60.0, "eval_test_accuracy": 0.5, "eval_retain_accuracy": 0.5, "recovery": 10}
+    end = {"ua": 70.0, "eval_test_accuracy": 0.87, "eval_retain_accuracy": 0.99, "recovery": 20}
+    plain, recovered = accuracy_curve(HISTORY), accuracy_curve([*HISTORY, within, end])
+    assert plain is not None and recovered is not None
+    assert "test, recovered" in recovered and "retain, recovered" in recovered and "recovered" not in plain
+    without = accuracy_curve([*HISTORY, end])
+    assert recovered == without
+    losses = loss_curve([{"round": 0, "eval_forget_loss": 1.0}, {"round": 1, "recovery": 5, "eval_forget_loss": 2.0}])
+    assert losses is not None and "rounds, then recovery" in losses
+
+
 def test_an_empty_history_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="`history` is empty"):
         plot_curves([], tmp_path / "curves.png")

@@ -54,7 +54,8 @@ def test_settings_are_chosen_with_one_seed_and_reported_with_others(
     assert {"UA", "RA", "TA"} <= rows["recovery"]["seeds"][0]["metrics"].keys()
     assert len(results["references"]["retrained"]) == 2
     text = (tmp_path / "results" / "recovery_plan.md").read_text()
-    assert text == recover.table({"digits": results}) + "\n" and "| digits | recovery |" in text
+    assert text == f"{recover.table({'digits': results})}\n\n{recover.gains({'digits': results})}\n"
+    assert "| digits | recovery |" in text
 
     monkeypatch.setattr(recover, "make_unlearner", lambda *arguments, **options: 1 / 0)
     recover.main()
@@ -62,5 +63,14 @@ def test_settings_are_chosen_with_one_seed_and_reported_with_others(
 
 
 def test_the_page_shows_the_recorded_results(recover: Any) -> None:
+    """And the difference is the mean of the differences of the seeds."""
     results = json.loads((RECIPES / "results" / "recovery_cifar10_small.json").read_text())
-    assert recover.table(results) in (RECIPES.parent / "README.md").read_text()
+    page = (RECIPES.parent / "README.md").read_text()
+    assert recover.table(results) in page and recover.gains(results) in page
+    made = {"a": {"rows": {"recovery": seeds(95.0, 96.0, 97.0), "rewinding": seeds(90.0, 90.0, 90.0)}}}
+    # The standard error of 5, 6, 7 is 0.577, and the 97.5 % quantile of t with two degrees of freedom 4.303.
+    assert "| a | +6.0 (+3.5 to +8.5) | +6.0 (+3.5 to +8.5) |" in recover.gains(made)
+
+
+def seeds(*values: float) -> dict[str, Any]:
+    return {"seeds": [{"metrics": {"RA": value, "TA": value}} for value in values]}

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
-from helpers import Examples, copied
+from helpers import Examples, TwoModels, copied
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -23,23 +22,6 @@ def language_model(seed: int = 0) -> GPT2LMHeadModel:
     torch.manual_seed(seed)
     shape = {"n_embd": 32, "n_layer": 1, "n_head": 2, "n_positions": 24, "bos_token_id": 1, "eos_token_id": 2}
     return GPT2LMHeadModel(GPT2Config(vocab_size=WORDS, resid_pdrop=0, embd_pdrop=0, attn_pdrop=0, **shape)).eval()
-
-
-class TwoModels:
-    """The original and the rewound model as two sets of weights of one."""
-
-    def __init__(self, model: nn.Module, rewound: dict[str, torch.Tensor]) -> None:
-        self.model, self._rewound, self._original = model, rewound, copied(model)
-
-    @contextmanager
-    def original(self) -> Iterator[None]:
-        yield
-
-    @contextmanager
-    def rewound(self) -> Iterator[None]:
-        self.model.load_state_dict(self._rewound)
-        yield
-        self.model.load_state_dict(self._original)
 
 
 def no_answer(inputs: Any) -> torch.Tensor:
@@ -81,7 +63,6 @@ def test_a_language_model_recovers_on_texts_of_its_own(make_unlearner: Callable[
         optimizer.zero_grad()
         model(**forget.columns).loss.backward()
         optimizer.step()
-    drifts = []
     for surrogates in (OwnContinuations(count=64, length=9), "edited"):
         other = language_model()
         other.load_state_dict(model.state_dict())
@@ -91,9 +72,8 @@ def test_a_language_model_recovers_on_texts_of_its_own(make_unlearner: Callable[
         )  # fmt: skip
         unlearner.train()
         assert unlearner.history[-1]["recovery"] == 60, unlearner.stop_reason
-        assert not unlearner.recovery.uses_table or WORDS * 10 <= 4096
-        drifts.append(unlearner.run_state.drift)
-    assert all(drift > 0 for drift in drifts)
+        assert unlearner.recovery.uses_table and "undone" not in str(unlearner.stop_reason)
+        assert unlearner.recovery.drift() < 0.7 * unlearner.run_state.drift
 
 
 @pytest.mark.parametrize(
