@@ -177,13 +177,14 @@ class ConstantPredictor:
 
 def build_unlearner(model: nn.Module, forget_dataset: Any, **options: Any) -> InvWNNUnlearner:
     """
-    The task vector, K = 4, two rewinds, batches of 8 and no checkpoints, unless `options` say otherwise.
+    The task vector, K = 4, two rewinds, no recovery, batches of 8 and no checkpoints, unless `options` say otherwise.
 
     What `InvWNNUnlearner` takes beside `args` is told apart by its name; all else goes to `UnlearningArguments`.
     """
     defaults = {
         "num_rewinds": 2,
         "num_snapshots": SNAPSHOTS,
+        "recovery_steps": 0,
         "per_device_train_batch_size": 8,
         "per_device_eval_batch_size": 256,
         "save_strategy": "no",

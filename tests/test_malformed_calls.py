@@ -61,7 +61,9 @@ class Kit:
 
     def args(self, **settings: Any) -> UnlearningArguments:
         quiet = {"use_cpu": True, "report_to": "none", "save_strategy": "no", "disable_tqdm": True}
-        return UnlearningArguments(str(self.folder / "out"), **{**quiet, "num_snapshots": 4, **settings})
+        return UnlearningArguments(
+            str(self.folder / "out"), **{**quiet, "num_snapshots": 4, "recovery_steps": 0, **settings}
+        )
 
     def run(self, model: Any = None, forget: Any = "", eval_dataset: Any = None, **options: Any) -> Any:
         """An unlearner of the tiny ViT on digits, of which any part can be replaced."""

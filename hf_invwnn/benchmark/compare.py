@@ -71,6 +71,7 @@ def compare(settings: ComparisonSettings, workers: int = 1) -> dict[str, Any]:
         "methods": {
             name: {
                 "title": find_method(name).title,
+                "needs_forget": find_method(name).needs_forget,
                 "needs_retain": find_method(name).needs_retain,
                 **choice,
                 "seeds": {str(seed): _final_result(final[name, seed], starts[seed]) for seed in starts},

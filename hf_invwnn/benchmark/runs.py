@@ -138,6 +138,7 @@ def build_unlearner(
         **QUIET,
         "per_device_eval_batch_size": 1000,
         "dataloader_pin_memory": torch.cuda.is_available(),
+        "recovery_steps": 0,  # unless the file asks for it, so that methods differ in what they are alone
         **run.settings.unlearning,
         **{name: value for name, value in run.setting.items() if name in known and name not in own},
     }

@@ -37,8 +37,7 @@ def comparison_table(results: Mapping[str, Any]) -> str:
             rows.append([name, "", "", *_cells(metrics, columns)])
     for method in results["methods"].values():
         metrics = [run["metrics"] for run in method["seeds"].values()]
-        data = "D_f and D_r" if method["needs_retain"] else "D_f"
-        head = [method["title"], data, str(method["tried"])]
+        head = [method["title"], _data_of(method), str(method["tried"])]
         if any(values is None for values in metrics):
             reached = sum(values is not None for values in metrics)
             note = f"{NOT_REACHED} ({reached} of {len(metrics)} seeds)" if reached else NOT_REACHED
@@ -46,6 +45,13 @@ def comparison_table(results: Mapping[str, Any]) -> str:
         else:
             rows.append([*head, *_cells(metrics, columns)])
     return markdown_table(rows, text_columns=2)
+
+
+def _data_of(method: Mapping[str, Any]) -> str:
+    """What a method trains on."""
+    if method["needs_retain"]:
+        return "D_f and D_r"
+    return "D_f" if method.get("needs_forget", True) else "none"
 
 
 def curve_table(results: Mapping[str, Any], split: str = "test") -> str:

@@ -7,6 +7,7 @@ from .judging import ForgetRatioJudge, ForgetRatioTarget, Generation
 from .kernel_distance import KID, KernelDistance
 from .model import NoisePredictionModel
 from .noise_prediction import FixedNoise, noise_prediction_loss
+from .own_samples import OwnSamples
 from .pipelines import load_pipeline, noise_scheduler, save_pipeline
 from .sampling import fixed_noise, generate_images
 from .trainer import DiffusionTrainer
@@ -27,6 +28,7 @@ __all__ = [
     "ImageClassifier",
     "KernelDistance",
     "NoisePredictionModel",
+    "OwnSamples",
     "check_images",
     "diffusion_methods",
     "diffusion_unlearner",

@@ -126,6 +126,10 @@ class ForgetRatioTarget:
     def __str__(self) -> str:
         return f"forget ratio <= {self.target:g} %"
 
+    def deeper(self, share: float) -> ForgetRatioTarget:
+        """The target before a recovery: smaller by a share."""
+        return ForgetRatioTarget((1 - share) * self.target, self.tolerance)
+
     def excess(self, metrics: Mapping[str, float]) -> float:
         if FORGET_RATIO not in metrics:
             raise MissingMetricError(

@@ -153,33 +153,35 @@ def _frame(axes: Axes, style: tuple[str, Any] | None) -> None:
             spine.set_linewidth(2)
 
 
-def forgetting_table(methods: Mapping[str, Mapping[str, Any]], original: Mapping[str, float]) -> str:
+def forgetting_table(
+    methods: Mapping[str, Sequence[Mapping[str, Any]]], original: Sequence[Mapping[str, float]]
+) -> str:
     """
-    A Markdown table of forget ratio and KID: of the original model, and of every method at the end of its run.
+    A Markdown table of forget ratio and KID: of the original model, and of every method at the end of its run. With
+    several seeds the mean and the standard deviation over them; with one, that of KID over subsets of the images.
 
     Args:
-        methods (`dict[str, dict]`): Title of a method -> `forget_ratio` in percent, `kid`, `kid_std`, `tried`, `steps`
-            and `seconds`.
-        original (`dict[str, float]`): `forget_ratio`, `kid` and `kid_std` of the original model.
+        methods (`dict[str, list[dict]]`): Title of a method -> for each seed `forget_ratio` in percent, `kid`,
+            `kid_std`, `tried`, `steps` and `seconds`.
+        original (`list[dict[str, float]]`): `forget_ratio`, `kid` and `kid_std` of the original model of each seed.
     """
-    ratio = METRICS["forget_ratio"]
-    rows = [
-        ["method", "tried", f"{ratio.title} (%)", METRICS["kid"].title, "steps", "seconds"],
-        ["original", "", ratio.format(original["forget_ratio"]), _kid(original), "", ""],
-    ]
-    for name, values in methods.items():
-        numbers = [
-            ratio.format(values["forget_ratio"]),
-            _kid(values),
-            str(values["steps"]),
-            f"{values['seconds']:.0f}",
-        ]
-        rows.append([name, str(values["tried"]), *numbers])
+    rows = [["method", "tried", f"{METRICS['forget_ratio'].title} (%)", METRICS["kid"].title, "steps", "seconds"]]
+    rows.append(["original", "", *_ratio_and_kid(original), "", ""])
+    for name, seeds in methods.items():
+        costs = [f"{np.mean([values[key] for values in seeds]):,.0f}" for key in ("steps", "seconds")]
+        rows.append([name, str(seeds[0]["tried"]), *_ratio_and_kid(seeds), *costs])
     return markdown_table(rows)
 
 
-def _kid(values: Mapping[str, float]) -> str:
-    return f"{METRICS['kid'].format(values['kid'])} ± {values['kid_std']:.3f}"
+def _ratio_and_kid(seeds: Sequence[Mapping[str, float]]) -> list[str]:
+    ratio, kid = METRICS["forget_ratio"], METRICS["kid"]
+    if len(seeds) == 1:
+        return [ratio.format(seeds[0]["forget_ratio"]), f"{kid.format(seeds[0]['kid'])} ± {seeds[0]['kid_std']:.3f}"]
+    cells = []
+    for metric, key in ((ratio, "forget_ratio"), (kid, "kid")):
+        values = [one[key] for one in seeds]
+        cells.append(f"{metric.format(float(np.mean(values)))} ± {metric.format(float(np.std(values, ddof=1)))}")
+    return cells
 
 
 __all__ = ["GeneratedRow", "forgetting_table", "plot_forgetting", "plot_generated"]

@@ -9,6 +9,7 @@ from torch import nn
 
 from ..methods import find_method, make_unlearner, method_names
 from ..trainer.arguments import UnlearningArguments
+from ..trainer.recovery import steps_of
 from ..trainer.unlearner import Unlearner
 from .images import DiffusionImages
 from .judging import ForgetRatioJudge, ForgetRatioTarget
@@ -89,7 +90,7 @@ def diffusion_unlearner(
     elif eval_dataset is not None:
         eval_dataset = evaluated("eval_dataset", eval_dataset)
     forget_eval = evaluated("forget_eval_dataset", forget if forget_eval_dataset is None else forget_eval_dataset)
-    if getattr(args, "recovery_steps", 0) and surrogates is None:
+    if isinstance(args, UnlearningArguments) and steps_of(args, find_method(method)) and surrogates is None:
         surrogates = OwnSamples(seed=args.seed)
     evaluators = [] if judge is None else [judge.evaluate]
     return make_unlearner(

@@ -2,6 +2,7 @@
 
 from .base import GradientUnlearner
 from .boundary import BoundaryExpandUnlearner, BoundaryShrinkUnlearner
+from .controls import GaussianNoiseUnlearner, PruningUnlearner
 from .delete import DeleteUnlearner
 from .fine_tuning import FineTuningUnlearner
 from .invwnn import InvWNNUnlearner
@@ -23,10 +24,12 @@ __all__ = [
     "BoundaryShrinkUnlearner",
     "DeleteUnlearner",
     "FineTuningUnlearner",
+    "GaussianNoiseUnlearner",
     "GradientUnlearner",
     "InvWNNUnlearner",
     "NegGradPlusUnlearner",
     "NegGradUnlearner",
+    "PruningUnlearner",
     "RandomLabelUnlearner",
     "SSDUnlearner",
     "SalUnUnlearner",

@@ -46,6 +46,7 @@ class InvWNNUnlearner(Unlearner):
 
     title = "InvWNN"
     records_trajectory = True
+    default_recovery_steps = 600
     trajectory: Trajectory
 
     def __init__(

@@ -10,6 +10,7 @@ from torch import nn
 from ..trainer.arguments import UnlearningArguments
 from ..trainer.unlearner import Unlearner
 from .boundary import BoundaryExpandUnlearner, BoundaryShrinkUnlearner
+from .controls import GaussianNoiseUnlearner, PruningUnlearner
 from .delete import DeleteUnlearner
 from .fine_tuning import FineTuningUnlearner
 from .invwnn import InvWNNUnlearner
@@ -41,6 +42,8 @@ METHODS: dict[str, type[Unlearner]] = {
     "neg_grad_plus": NegGradPlusUnlearner,
     "scrub": ScrubUnlearner,
     "ssd": SSDUnlearner,
+    "gaussian_noise": GaussianNoiseUnlearner,
+    "pruning": PruningUnlearner,
 }
 
 

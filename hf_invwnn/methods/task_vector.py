@@ -17,6 +17,7 @@ class TaskVectorUnlearner(InvWNNUnlearner):
     """
 
     title = "Task Vector"
+    default_recovery_steps = 0
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"predictor": LinearPredictor(), **kwargs})

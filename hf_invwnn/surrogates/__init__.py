@@ -3,6 +3,7 @@
 from .base import Surrogates
 from .continuations import OwnContinuations
 from .dataset import UnlabelledExamples
+from .embeddings import MixedEmbeddings
 from .images import AdversarialImages, MixedImages, NoisyImages, ShiftedImages
 from .registry import SURROGATES, find_surrogates
 from .tokens import EditedTokens
@@ -12,6 +13,7 @@ __all__ = [
     "SURROGATES",
     "AdversarialImages",
     "EditedTokens",
+    "MixedEmbeddings",
     "MixedImages",
     "NoisyImages",
     "OwnContinuations",

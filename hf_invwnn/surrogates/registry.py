@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from .base import Surrogates
+from .embeddings import MixedEmbeddings
 from .images import AdversarialImages, MixedImages, NoisyImages, ShiftedImages
 from .tokens import EditedTokens
 
@@ -16,6 +17,7 @@ SURROGATES: dict[str, Callable[[], Surrogates]] = {
     "noisy": NoisyImages,
     "adversarial": AdversarialImages,
     "edited": EditedTokens,
+    "mixed_embeddings": MixedEmbeddings,
 }
 # Input of a model -> the surrogates that change it by default.
 _DEFAULTS = {"pixel_values": "shifted", "input_ids": "edited"}

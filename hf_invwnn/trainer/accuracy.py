@@ -16,7 +16,9 @@ from .heads import NEXT_TOKEN, head_of, may_have_accuracy
 
 
 def most_likely_class(logits: Any, labels: torch.Tensor) -> torch.Tensor:
-    """Reduces logits `(..., C)` to the most likely class, so that little has to be gathered."""
+    """Reduces logits `(..., C)` to the most likely class, so that little has to be gathered; empty without logits."""
+    if isinstance(logits, (tuple, list)) and not logits:
+        return labels.new_empty(0)
     scores = logits[0] if isinstance(logits, (tuple, list)) else logits
     return scores.argmax(dim=-1)
 

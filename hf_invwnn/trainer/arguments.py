@@ -56,8 +56,9 @@ class UnlearningArguments(TrainingArguments):
         trajectory_storage (`str`, defaults to `"cpu"`): Where snapshots are stored: `"cpu"` (pinned if the model is on
             CUDA), `"model"` (on the device of the parameters) or `"disk"` (a memory-mapped file).
         trajectory_folder (`str`, *optional*): Folder of that file; `_trajectory` in `output_dir` by default.
-        recovery_steps (`int`, defaults to 0): Optimizer steps of recovery after rewinding, see [`Recovery`]; with 0
-            the algorithm is that of the paper.
+        recovery_steps (`int`, *optional*): Optimizer steps of recovery after rewinding, see [`Recovery`]; with 0 the
+            algorithm is that of the paper. By default 600 for InvWNN, but at most half of `max_forget_steps`, and 0
+            for other methods and where it is not possible, which a warning says.
         recovery_weight (`float`, defaults to 1.0): Weight of what is kept (the answers to surrogates) against what is
             forgotten (the answers to the forget set).
         recovery_temperature (`float`, defaults to 1.0): Temperature of both terms.
@@ -105,8 +106,8 @@ class UnlearningArguments(TrainingArguments):
     )
     freeze_normalization: bool = field(default=True, metadata={"help": "Keep BatchNorm statistics unchanged."})
     reset_optimizer: bool = field(default=False, metadata={"help": "Clear the optimizer state after each rewind."})
-    recovery_steps: int = field(
-        default=0, metadata={"help": "Steps of recovery after rewinding; 0: none (the paper)."}
+    recovery_steps: int | None = field(
+        default=None, metadata={"help": "Steps of recovery after rewinding; 0: none (the paper); InvWNN: 600."}
     )
     recovery_weight: float = field(default=1.0, metadata={"help": "Weight of what recovery keeps."})
     recovery_temperature: float = field(default=1.0, metadata={"help": "Temperature of the terms of recovery."})
@@ -207,8 +208,11 @@ class UnlearningArguments(TrainingArguments):
             ("recovery_cycles", 1),
             ("save_every_rewinds", 0),
         ):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < least:
-                raise ValueError(f"`{name}` must be a whole number of at least {least}, got {getattr(self, name)}.")
+            value = getattr(self, name)
+            if value is None and name == "recovery_steps":
+                continue
+            if not isinstance(value, int) or value < least:
+                raise ValueError(f"`{name}` must be a whole number of at least {least}, got {value}.")
         if not 0 < self.residual_scale <= 10:
             raise ValueError(
                 f"`residual_scale` must lie in (0, 10], got {self.residual_scale}; 1.0 is the full step of the paper."

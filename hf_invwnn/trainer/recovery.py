@@ -6,7 +6,7 @@ import math
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from accelerate.utils import broadcast_object_list, convert_bytes
@@ -19,6 +19,7 @@ from ..recovery.divergence import CLASSES, LABELS, NUMBERS, divergence
 from ..recovery.weight_copy import WeightCopy
 from ..surrogates import Surrogates, find_surrogates
 from ..surrogates.checks import check_disjoint, check_near
+from .arguments import DerivedSteps
 from .dry_run import FAILURES, collated, evaluated, first_examples, in_words
 from .heads import head_of
 from .indexed import INDEX
@@ -26,6 +27,7 @@ from .recovery_inputs import RecoveryInputs
 
 
 if TYPE_CHECKING:
+    from .arguments import UnlearningArguments
     from .unlearner import Unlearner
 
 
@@ -60,13 +62,20 @@ class Recovery:
         self.copies: dict[str, WeightCopy] = {}
         self.inputs = RecoveryInputs(self)
         self._answers: torch.Tensor | None = None
-        self.steps = unlearner.args.recovery_steps
-        self._is_needed = bool(self.steps) or unlearner.needs_surrogates
-        if self._is_needed:
-            model: Any = unlearner.model
-            self.head = head_of(model)
-            self.outputs = _outputs_of_head(model, self.head)
-            self.surrogates = self._find(surrogates)
+        args, model = unlearner.args, cast(Any, unlearner.model)
+        self.steps = steps_of(args, type(unlearner))
+        self.head = head_of(model)
+        self.outputs = _outputs_of_head(model, self.head)
+        if self.steps or unlearner.needs_surrogates:
+            try:
+                self.surrogates = self._find(surrogates)
+            except ValueError as error:
+                if is_chosen(args) or unlearner.needs_surrogates or surrogates is not None:
+                    raise
+                logger.warning(f"The run will rewind alone, without recovery. {error}")
+                self.steps = 0
+        if not is_chosen(args):
+            args.recovery_steps = DerivedSteps(self.steps)
 
     @property
     def unlearner(self) -> Unlearner:
@@ -104,6 +113,8 @@ class Recovery:
         inputs = self.inputs.of(inputs)
         model: Any = unlearner.model
         found = find_surrogates(surrogates, inputs)
+        if hasattr(found, "check"):
+            found.check(model, inputs)
         if hasattr(found, "dataset"):
             check_disjoint(found.dataset, unlearner.forget_dataset, list(inputs))
         with torch.random.fork_rng(devices=[]), evaluated(model):
@@ -127,7 +138,7 @@ class Recovery:
 
     def remember_original(self) -> None:
         """Copies the weights before a run, and logs what recovery will hold in memory."""
-        if not self._is_needed or "original" in self.copies:
+        if self.surrogates is None or "original" in self.copies:
             return
         self.keep("original")
         count = len(self.unlearner.forget_dataset) if self.uses_table else 0
@@ -272,6 +283,19 @@ class _Teachers:
             yield
 
 
+def is_chosen(args: UnlearningArguments) -> bool:
+    """Whether `recovery_steps` was given, and does not follow from the method."""
+    return args.recovery_steps is not None and not isinstance(args.recovery_steps, DerivedSteps)
+
+
+def steps_of(args: UnlearningArguments, method: type[Unlearner]) -> int:
+    """Optimizer steps of one recovery: `recovery_steps`, or what the method does by default."""
+    if is_chosen(args):
+        return cast(int, args.recovery_steps)
+    steps = method.default_recovery_steps
+    return steps if args.max_forget_steps is None else min(steps, args.max_forget_steps // 2)
+
+
 def _outputs_of_head(model: Any, head: str | None) -> str:
     """What the outputs of a model are, see [`divergence`]."""
     if getattr(model, "answers", None) == NUMBERS:
@@ -301,4 +325,4 @@ def _can_be_joined(rows: Mapping[str, Any], near: Mapping[str, Any]) -> bool:
     )
 
 
-__all__ = ["Recovery"]
+__all__ = ["Recovery", "is_chosen", "steps_of"]

@@ -200,9 +200,12 @@ def deeper(rule: StoppingRule, share: float) -> StoppingRule:
     The rule with which rewinding ends before a recovery.
 
     Args:
-        rule ([`StoppingRule`]): A goal of the run. A rule of the user stays as it is.
+        rule ([`StoppingRule`]): A goal of the run. A rule that has no `deeper(share)` stays as it is.
         share (`float`): Of a target UA, the share of the points from it to 100; of the unseen loss, of this loss.
     """
+    if hasattr(rule, "deeper"):
+        own: StoppingRule = rule.deeper(share)
+        return own
     if isinstance(rule, UATarget):
         return Deeper(rule, share * (100 - rule.target))
     return Deeper(rule, share) if isinstance(rule, UnseenLoss) else rule

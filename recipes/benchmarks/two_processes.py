@@ -40,7 +40,7 @@ def unlearn(rank: int, world: int, port: int, options: argparse.Namespace, folde
     args = UnlearningArguments(
         folder, num_rewinds=options.rewinds, snapshot_strategy="steps", snapshot_steps=options.snapshot_steps,
         per_device_train_batch_size=options.batch_size // world, learning_rate=1e-5, use_cpu=True,
-        ddp_find_unused_parameters=False, accelerator_config={"dispatch_batches": False}, **QUIET,
+        ddp_find_unused_parameters=False, accelerator_config={"dispatch_batches": False}, recovery_steps=0, **QUIET,
     )  # fmt: skip
     model = make_model(options.width, options.layers, options.image_size)
     unlearner = without_printing(InvWNNUnlearner(model, args, Images(options.image_size)))

@@ -79,7 +79,7 @@ def compare(width: int, options: argparse.Namespace) -> dict[str, Any]:
             seconds["plain"].append(timed(Trainer(model, plain, train_dataset=images)))
             args = UnlearningArguments(
                 folder, num_rewinds=options.rewinds, snapshot_strategy="steps", snapshot_steps=options.snapshot_steps,
-                trajectory_storage=options.storage, **quiet,
+                trajectory_storage=options.storage, recovery_steps=0, **quiet,
             )  # fmt: skip
             model = make_model(width, options.layers, options.image_size)
             unlearner = InvWNNUnlearner(model, args, images, predictor=predictor)

@@ -1,10 +1,11 @@
-"""Compare InvWNN, Task Vector and NegGrad on one DDPM and one digit: KID at the same forget ratio.
+"""Compare ways to forget one digit of a DDPM: KID at the same forget ratio.
 
     python recipes/ddpm/compare.py --config recipes/ddpm/configs/mnist16_compare.yaml
 
-Every method gets its own sweep; the setting with the lowest KID at the target forget ratio is chosen, on noise that is
-used for nothing else. The chosen setting runs again with more images from other noise, and its pipeline is evaluated
-once more on noise that no run was stopped or chosen by. Finished runs are in `results.json` and are not repeated.
+Every row gets its own sweep with the first seed; the setting with the lowest KID at the target forget ratio is chosen,
+on noise that is used for nothing else. The chosen setting runs again with every seed, with more images from other
+noise, and each pipeline is evaluated once more on noise that no run was stopped or chosen by. Finished runs are in
+`results.json` and are not repeated.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from transformers import HfArgumentParser
 
 from hf_invwnn import UnlearningArguments
 from hf_invwnn.benchmark import MethodSweep
-from hf_invwnn.diffusion import ClassForgetting, ForgetClassArguments, load_pipeline
+from hf_invwnn.diffusion import ClassForgetting, ForgetClassArguments, OwnSamples, load_pipeline
 from hf_invwnn.files import read_json_object, write_json
 from hf_invwnn.image_classification import DataArguments, load_images
 from hf_invwnn.trainer.quiet import QUIET
@@ -33,12 +34,16 @@ class Settings:
     title: str
     output_dir: str
     data: dict[str, Any]
-    forget: dict[str, Any]  # fields of ForgetClassArguments for all runs; `sweep`, `final`, `fresh` add to them
+    # Fields of ForgetClassArguments for all runs; `sweep`, `final`, `fresh` add to them. "{seed}" in the name of the
+    # pipeline is replaced.
+    forget: dict[str, Any]
     sweep: dict[str, Any]
     final: dict[str, Any]
     fresh: dict[str, Any]
     unlearning: dict[str, Any]  # fields of UnlearningArguments for all methods
-    methods: dict[str, dict[str, list[Any]]]  # grids of UnlearningArguments fields and of arguments of the method
+    # Title -> `method`, and grids of UnlearningArguments fields and of arguments of the method.
+    rows: dict[str, dict[str, Any]]
+    seeds: list[int] = dataclasses.field(default_factory=lambda: [0])
 
 
 class Comparison:
@@ -50,54 +55,67 @@ class Comparison:
         self.path = self.folder / "results.json"
         self.results: dict[str, Any] = read_json_object(self.path) if self.path.exists() else {}
         self.train, self.test = load_images(DataArguments(**settings.data), 0)
-        self._forgettings: dict[str, ClassForgetting] = {}
+        self._forgettings: dict[tuple[str, int], ClassForgetting] = {}
 
-    def forgetting(self, stage: str) -> ClassForgetting:
+    def pipeline(self, seed: int) -> str:
+        """Folder of the original pipeline of a seed."""
+        return str(self.settings.forget["pipeline"]).format(seed=seed)
+
+    def forgetting(self, stage: str, seed: int) -> ClassForgetting:
         """The sweep computes KID to training images, `final` and `fresh` to test images."""
-        if stage not in self._forgettings:
-            arguments = ForgetClassArguments(**{**self.settings.forget, **getattr(self.settings, stage)})
+        if (stage, seed) not in self._forgettings:
+            shared = {**self.settings.forget, **getattr(self.settings, stage), "pipeline": self.pipeline(seed)}
             reference = self.train if stage == "sweep" else self.test
-            self._forgettings[stage] = ClassForgetting(arguments, self.train, reference, progress=False)
-        return self._forgettings[stage]
+            self._forgettings[stage, seed] = ClassForgetting(
+                ForgetClassArguments(**shared), self.train, reference, progress=False
+            )
+        return self._forgettings[stage, seed]
 
-    def run_once(self, stage: str, method: str, setting: dict[str, Any]) -> dict[str, Any]:
-        """Runs a method, unless the run is in the results already."""
+    def run_once(self, stage: str, row: str, setting: dict[str, Any], seed: int) -> dict[str, Any]:
+        """Runs a row with one setting, unless the run is in the results already."""
+        method = self.settings.rows[row]["method"]
         shared = [self.settings.forget, getattr(self.settings, stage), self.settings.unlearning]
-        key = json.dumps([stage, method, setting, *shared], sort_keys=True)
+        key = json.dumps([stage, method, setting, seed, *shared], sort_keys=True)
         if key in self.results:
             return self.results[key]
         fields = {item.name for item in dataclasses.fields(UnlearningArguments)}
         arguments = {**QUIET, **self.settings.unlearning, **{n: v for n, v in setting.items() if n in fields}}
-        args = UnlearningArguments(**{**arguments, "output_dir": str(self.folder / "unlearned" / method)})
+        folder = self.folder / "unlearned" / f"{row.replace(' ', '_')}_{seed}"
+        args = UnlearningArguments(**{**arguments, "output_dir": str(folder), "seed": seed})
         kwargs = {name: value for name, value in setting.items() if name not in fields}
-        unlearner, record = self.forgetting(stage).run(method, args, **kwargs)
+        if "own_samples" in kwargs:
+            kwargs["surrogates"] = OwnSamples(seed=seed, **kwargs.pop("own_samples"))
+        unlearner, record = self.forgetting(stage, seed).run(method, args, **kwargs)
         if stage == "final":
             unlearner.save_model()
-            pipeline = unlearner.model.pipeline
-            record["metrics"] = {name: self.evaluate(name, method, pipeline) for name in ("final", "fresh")}
+            record |= self.evaluate(f"{row.replace(' ', '_')}_{seed}", seed, unlearner.model.pipeline)
         self.results[key] = {"setting": setting, **record}
         write_json(self.results, self.path)
-        logging.info("%s %s %s: %s, %s", stage, method, setting, record["unlearned"], record["stopped"])
+        logging.info("%s %s %d %s: %s, %s", stage, row, seed, setting, record["unlearned"], record["stopped"])
         return self.results[key]
 
-    def evaluate(self, stage: str, name: str, pipeline: Any) -> dict[str, float]:
-        """Forget ratio and KID of a pipeline; its images are saved for the plot."""
-        forgetting = self.forgetting(stage)
-        generation, judge = forgetting.generate(pipeline), forgetting.judge
-        assert generation is not None and judge is not None and judge.kernel_distance is not None
-        distance = judge.kernel_distance(generation.images, generation.outputs.features)
-        tensors = {"images": generation.images, "probabilities": generation.outputs.probabilities}
-        save_file({n: value.contiguous() for n, value in tensors.items()}, self.folder / f"{name}_{stage}.safetensors")
-        ratio = generation.metrics["eval_forget_ratio"]
-        return {"forget_ratio": ratio, "kid": distance.mean, "kid_std": distance.std}
+    def evaluate(self, name: str, seed: int, pipeline: Any) -> dict[str, dict[str, Any]]:
+        """Forget ratio and KID of a pipeline on the noise of `final` and `fresh`; its images are kept for the plot."""
+        found: dict[str, dict[str, Any]] = {"metrics": {}, "images": {}}
+        for stage in ("final", "fresh"):
+            forgetting = self.forgetting(stage, seed)
+            generation, judge = forgetting.generate(pipeline), forgetting.judge
+            assert generation is not None and judge is not None and judge.kernel_distance is not None
+            distance = judge.kernel_distance(generation.images, generation.outputs.features)
+            tensors = {"images": generation.images, "probabilities": generation.outputs.probabilities}
+            found["images"][stage] = f"{name}_{stage}.safetensors"
+            save_file({n: value.contiguous() for n, value in tensors.items()}, self.folder / found["images"][stage])
+            ratio = generation.metrics["eval_forget_ratio"]
+            found["metrics"][stage] = {"forget_ratio": ratio, "kid": distance.mean, "kid_std": distance.std}
+        return found
 
-    def original(self) -> dict[str, dict[str, float]]:
-        """Metrics of the original pipeline on the noise of `final` and `fresh`."""
-        if ORIGINAL not in self.results:
-            pipeline = load_pipeline(self.settings.forget["pipeline"]).pipeline
-            self.results[ORIGINAL] = {name: self.evaluate(name, ORIGINAL, pipeline) for name in ("final", "fresh")}
+    def original(self, seed: int) -> dict[str, dict[str, Any]]:
+        """Metrics of the original pipeline of a seed on the noise of `final` and `fresh`."""
+        key = f"{ORIGINAL}_{seed}"
+        if key not in self.results:
+            self.results[key] = self.evaluate(key, seed, load_pipeline(self.pipeline(seed)).pipeline)
             write_json(self.results, self.path)
-        return self.results[ORIGINAL]
+        return self.results[key]
 
 
 def choose(records: list[dict[str, Any]], max_forget_ratio: float) -> dict[str, Any] | None:
@@ -109,20 +127,38 @@ def choose(records: list[dict[str, Any]], max_forget_ratio: float) -> dict[str, 
 def main() -> None:
     parser = HfArgumentParser([], description=__doc__)
     parser.add_argument("--config", type=Path, required=True, help="YAML file of the comparison")
+    parser.add_argument("--dataset", help="Folder or Hub id in place of the data of the file")
+    parser.add_argument("--sweep_only", action="store_true", help="Choose the settings, and leave the rest for later")
+    words = parser.parse_args()
     logging.basicConfig(level=logging.INFO)
-    comparison = Comparison(Settings(**yaml.safe_load(parser.parse_args().config.read_text())))
-    settings, original, finals = comparison.settings, comparison.original(), {}
-    target = comparison.forgetting("final").arguments.max_forget_ratio
-    for method, grid in settings.methods.items():
-        tried = [comparison.run_once("sweep", method, setting) for setting in MethodSweep(method, grid).settings()]
-        chosen = choose(tried, target)
-        if chosen is None:
-            logging.warning("%s reached a forget ratio of %g %% with no setting", method, target)
+    settings = Settings(**yaml.safe_load(words.config.read_text()))
+    if words.dataset is not None:
+        settings.data = {**settings.data, "dataset": words.dataset}
+    comparison = Comparison(settings)
+    first, chosen = settings.seeds[0], {}
+    target = comparison.forgetting("final", first).arguments.max_forget_ratio
+    for row, values in settings.rows.items():
+        grid = {name: value for name, value in values.items() if name != "method"}
+        tried = [
+            comparison.run_once("sweep", row, setting, first)
+            for setting in MethodSweep(values["method"], grid).settings()
+        ]
+        best = choose(tried, target)
+        if best is None:
+            logging.warning("%s reached a forget ratio of %g %% with no setting", row, target)
             continue
-        finals[method] = {**comparison.run_once("final", method, chosen["setting"]), "tried": len(tried)}
-    judge = comparison.forgetting("final").judge
+        chosen[row] = best["setting"], len(tried)
+        logging.info("%s: %s is chosen", row, best["setting"])
+    if words.sweep_only:
+        return
+    finals = {
+        row: [{**comparison.run_once("final", row, setting, seed), "tried": tried} for seed in settings.seeds]
+        for row, (setting, tried) in chosen.items()
+    }
+    judge = comparison.forgetting("final", first).judge
     assert judge is not None
-    write_report(settings.title, comparison.folder, judge, original, finals, target)
+    originals = [comparison.original(seed) for seed in settings.seeds]
+    write_report(settings.title, comparison.folder, judge, originals, finals, target)
 
 
 if __name__ == "__main__":

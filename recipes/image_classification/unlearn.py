@@ -33,6 +33,9 @@ class RecipeArguments:
     predictor: str = field(
         default="base", metadata={"help": "'base', 'linear' (the task vector), or a folder or Hub id of a predictor."}
     )
+    surrogates: str | None = field(
+        default=None, metadata={"help": "Images on which recovery keeps the original's answers; 'shifted' by default."}
+    )
     image_column: str = field(default="image", metadata={"help": "Column of the images in the splits."})
     resume: bool = field(default=False, metadata={"help": "Resume from the last checkpoint in the output directory."})
 
@@ -53,6 +56,7 @@ def main() -> None:
         forget_dataset=datasets["forget"],
         eval_dataset={names[name]: dataset for name, dataset in datasets.items() if name in names},
         predictor=recipe.predictor,
+        surrogates=recipe.surrogates,
     )
     start = time.perf_counter()
     unlearner.train(resume_from_checkpoint=recipe.resume)

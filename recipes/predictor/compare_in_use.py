@@ -58,6 +58,7 @@ def run(args: SweepArguments, sets: Mapping[str, Any], rate: float, scale: float
         num_rewinds=args.num_rewinds,
         learning_rate=rate,
         residual_scale=scale,
+        recovery_steps=0,
         tracked_parameters=args.tracked_parameters,
         target_ua=args.stop_at_ua,
         ua_tolerance=100.0,  # the curve is what counts, not where it ends

@@ -63,6 +63,7 @@ def make_diffusion_unlearner(tmp_path: Path) -> Callable[..., Any]:
             "output_dir": str(tmp_path / "out"),
             "num_rewinds": 2,
             "num_snapshots": 3,
+            "recovery_steps": 0,
             "learning_rate": 1e-3,
             "per_device_train_batch_size": 16,
             "per_device_eval_batch_size": 64,

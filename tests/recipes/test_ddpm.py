@@ -62,17 +62,27 @@ def test_a_comparison_chooses_settings_and_repeats_no_run(trained: Path, tmp_pat
     config["forget"]["max_forget_ratio"] = 99.0  # every setting reaches it in the first round
     for stage in ("sweep", "final", "fresh"):
         config[stage] |= {"num_images": 20, "num_inference_steps": 2, "kid_subset_size": 10}
-    config["methods"] = {name: {"learning_rate": [1e-4, 1e-3]} for name in ("invwnn", "neg_grad")}
+    rates = {"learning_rate": [1e-4, 1e-3], "recovery_steps": [0]}
+    samples = {"count": 8, "num_inference_steps": 2}
+    recovery = {"learning_rate": [1e-3], "recovery_steps": [2], "own_samples": [samples]}
+    config["rows"] = {
+        "InvWNN": {"method": "invwnn", **rates},
+        "InvWNN with recovery": {"method": "invwnn", **recovery},
+        "NegGrad": {"method": "neg_grad", **rates},
+    }
+    config["seeds"] = [0, 1]
     path = tmp_path / "compare.yaml"
     path.write_text(yaml.safe_dump(config))
     folder = trained / "outputs" / "ddpm" / "digits" / "compare"
+    launch("compare.py", "--config", str(path), "--sweep_only", cwd=trained)
+    assert not (folder / "comparison.md").exists()
     launch("compare.py", "--config", str(path), cwd=trained)
     first = (folder / "results.json").read_text()
     launch("compare.py", "--config", str(path), cwd=trained)
     assert (folder / "results.json").read_text() == first
     table = (folder / "comparison.md").read_text()
-    assert "| InvWNN | 2 |" in table and "| NegGrad | 2 |" in table
-    runs = [key for key in json.loads(first) if key != "original"]
-    assert sorted(json.loads(key)[0] for key in runs) == ["final"] * 2 + ["sweep"] * 4
-    for name in ("curves.png", "generated.png", "unlearned/invwnn/model_index.json"):
+    assert "| InvWNN | 2 |" in table and "| NegGrad | 2 |" in table and "| InvWNN with recovery | 1 |" in table
+    runs = [key for key in json.loads(first) if not key.startswith("original")]
+    assert sorted(json.loads(key)[0] for key in runs) == ["final"] * 6 + ["sweep"] * 5
+    for name in ("curves.png", "generated.png", "unlearned/InvWNN_1/model_index.json"):
         assert (folder / name).exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hf_invwnn.surrogates import (
     SURROGATES,
     AdversarialImages,
     EditedTokens,
+    MixedEmbeddings,
     MixedImages,
     NoisyImages,
     ShiftedImages,
@@ -135,16 +137,62 @@ def test_unlabelled_examples_are_drawn_from_their_data_set(digits: Examples) -> 
     assert not UnlabelledExamples(own).forget_only
 
 
+class Original:
+    """A model whose weights are those of the original and of the rewound model."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def original(self) -> nullcontext[None]:
+        return nullcontext()
+
+    rewound = original
+
+
+def test_embeddings_are_mixed_place_by_place_and_padding_leaves_the_text_itself(texts: Examples) -> None:
+    model: Any = build_model("bert")
+    ids = texts.part(0, 6).columns["input_ids"].clone()
+    mask = torch.ones_like(ids)
+    mask[3:, 9:] = 0
+    mixed = MixedEmbeddings(0.3)
+    mixed.prepare(Original(model))
+    table = model.get_input_embeddings().weight.detach().clone()
+    with torch.no_grad():
+        model.get_input_embeddings().weight.zero_()  # the mixes are of the original's
+    near = mixed({"input_ids": ids, "attention_mask": mask}, generator(), no_answer)
+    assert near.keys() == {"inputs_embeds", "attention_mask"} and near["attention_mask"] is mask
+    others = set()
+    for row, found in enumerate(near["inputs_embeds"]):
+        own = table[ids[row]]
+        fits = []
+        for other in range(6):
+            between = table[ids[other]] - own
+            inside = (mask[other] == 1) & (between.abs().amax(dim=1) > 1e-6)
+            share = ((found - own)[inside] / between[inside]).flatten()
+            outside = torch.allclose(found[~inside], own[~inside])
+            if other != row and outside and float(share.std()) < 1e-3 and 0.3 <= float(share.mean()) <= 0.7:
+                fits.append(other)
+        itself = torch.allclose(found, own, atol=1e-6)
+        assert len(fits) == 1 or itself, row
+        others.update(fits)
+    assert len(others) >= 3
+
+
 @pytest.mark.parametrize("name", SURROGATES)
 def test_the_same_generator_draws_the_same_surrogates(name: str, digits: Examples, texts: Examples) -> None:
     """And another seed others; the generator of torch is not used."""
-    model = build_model("bert" if name == "edited" else "vit")
-    data = texts if name == "edited" else digits
+    of_texts = name in ("edited", "mixed_embeddings")
+    model = build_model("bert" if of_texts else "vit")
+    data = texts if of_texts else digits
     inputs = {key: value for key, value in data.part(0, 16).columns.items() if key != "labels"}
-    key = "input_ids" if name == "edited" else "pixel_values"
+    keys = {"edited": "input_ids", "mixed_embeddings": "inputs_embeds"}
 
     def draw(seed: int) -> torch.Tensor:
-        return find_surrogates(name, inputs)(inputs, generator(seed), lambda batch: model(**batch).logits)[key]
+        surrogates: Any = find_surrogates(name, inputs)
+        if hasattr(surrogates, "prepare"):
+            surrogates.prepare(Original(model))
+        near = surrogates(inputs, generator(seed), lambda batch: model(**batch).logits)
+        return near[keys.get(name, "pixel_values")]
 
     state = torch.get_rng_state()
     assert torch.equal(draw(0), draw(0)) and not torch.equal(draw(0), draw(1))
@@ -158,6 +206,7 @@ def test_the_same_generator_draws_the_same_surrogates(name: str, digits: Example
         (lambda: MixedImages(0.6), "`least` is the smallest share of an image and must lie in [0, 0.5], got 0.6"),
         (lambda: NoisyImages(float("nan")), "`scale` must be positive and finite, got nan"),
         (lambda: AdversarialImages(0.0), "`step` must be positive and finite, got 0.0"),
+        (lambda: MixedEmbeddings(-0.1), "`least` is the smallest share of a text and must lie in [0, 0.5], got -0.1"),
         (lambda: EditedTokens(0.0), "`share` must lie in (0, 1], got 0.0"),
         (lambda: UnlabelledExamples([]), "`dataset` of the surrogates is empty"),
         (lambda: find_surrogates("mixd", {"pixel_values": 0}), "`surrogates` must be one of shifted, mixed"),

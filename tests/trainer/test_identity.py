@@ -21,6 +21,7 @@ from hf_invwnn.trainer.identity import FREE_ARGUMENTS, difference, fixed_argumen
 SETTINGS: dict[str, Any] = {
     **{"num_rewinds": 2, "num_snapshots": 4, "per_device_train_batch_size": 8, "save_strategy": "steps"},
     **{"save_steps": 3, "use_cpu": True, "report_to": "none", "disable_tqdm": True, "learning_rate": 1e-3},
+    "recovery_steps": 0,
 }
 
 

@@ -250,7 +250,7 @@ def test_evaluations_that_are_skipped_do_not_skip_the_floor(
 
     args = UnlearningArguments(
         str(tmp_path), target_ua=100.0, learning_rate=3e-2, residual_scale=5.0, num_rewinds=8, num_snapshots=4,
-        use_cpu=True, report_to="none", save_strategy="no", disable_tqdm=True,
+        use_cpu=True, report_to="none", save_strategy="no", disable_tqdm=True, recovery_steps=0,
     )  # fmt: skip
     before = loss_of(memorised_vit, unseen)
     unlearner = InvWNNUnlearner(

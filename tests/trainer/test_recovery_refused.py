@@ -79,6 +79,13 @@ def test_the_forget_set_as_unlabelled_examples_is_refused(make_unlearner: Make, 
             make_unlearner(build_model("vit"), noisy, surrogates=UnlabelledExamples(own), **RUN)
 
 
+def test_mixed_embeddings_of_images_are_refused(make_unlearner: Make, noisy: Examples) -> None:
+    """Before the run, although they are made only when recovery begins."""
+    message = re.escape("`surrogates` (mixed embeddings) need `input_ids` and a model whose `get_input_embeddings`")
+    with pytest.raises(ValueError, match=message):
+        make_unlearner(build_model("vit"), noisy, surrogates="mixed_embeddings", **RUN)
+
+
 def test_a_model_without_outputs_is_refused(make_unlearner: Make, noisy: Examples) -> None:
     class LossOnly(nn.Module):
         def __init__(self) -> None:

@@ -61,16 +61,24 @@ def assert_same(resumed: InvWNNUnlearner, whole: InvWNNUnlearner) -> None:
 
 
 @pytest.mark.parametrize(
-    ("start", "step"),
-    [("rewound", ROUNDS), ("original", ROUNDS), *(("rewound", ROUNDS + more) for more in (1, 5, STEPS - 1))],
+    ("start", "step", "surrogates"),
+    [
+        ("rewound", ROUNDS, "edited"),
+        ("original", ROUNDS, "edited"),
+        *(("rewound", ROUNDS + more, "edited") for more in (1, 5, STEPS - 1)),
+        ("rewound", ROUNDS + 5, "mixed_embeddings"),
+    ],
 )
-def test_a_run_that_was_interrupted_in_recovery_equals_an_uninterrupted_one(start: str, step: int, run: Start) -> None:
+def test_a_run_that_was_interrupted_in_recovery_equals_an_uninterrupted_one(
+    start: str, step: int, surrogates: str, run: Start
+) -> None:
     """Right after rewinding, in the midst, and one step before the end."""
-    whole = run(recovery_start=start)
+    options: dict[str, Any] = {"recovery_start": start, "surrogates": surrogates}
+    whole = run(**options)
     whole.train()
     assert whole.state.global_step == ROUNDS + STEPS and whole.history[-1]["recovery"] == STEPS
-    interrupt(run(recovery_start=start, save_strategy="steps", save_steps=step), step + 1)
-    resumed = run(recovery_start=start)
+    interrupt(run(**options, save_strategy="steps", save_steps=step), step + 1)
+    resumed = run(**options)
     resumed.train(resume_from_checkpoint=True)
     assert_same(resumed, whole)
 
