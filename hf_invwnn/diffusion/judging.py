@@ -126,6 +126,11 @@ class ForgetRatioTarget:
     def __str__(self) -> str:
         return f"forget ratio <= {self.target:g} %"
 
+    def steering(self, metrics: Mapping[str, float]) -> float:
+        """Within a recovery: 1 with none of the images in the class, -1 at the target, 0 half way between."""
+        ratio = metrics[FORGET_RATIO]
+        return 1 - 2 * ratio / self.target if self.target else -1.0
+
     def deeper(self, share: float) -> ForgetRatioTarget:
         """The target before a recovery: smaller by a share."""
         return ForgetRatioTarget((1 - share) * self.target, self.tolerance)

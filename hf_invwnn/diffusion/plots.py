@@ -153,9 +153,7 @@ def _frame(axes: Axes, style: tuple[str, Any] | None) -> None:
             spine.set_linewidth(2)
 
 
-def forgetting_table(
-    methods: Mapping[str, Sequence[Mapping[str, Any]]], original: Sequence[Mapping[str, float]]
-) -> str:
+def forgetting_table(methods: Mapping[str, Sequence[Mapping[str, Any]]], original: Mapping[str, float]) -> str:
     """
     A Markdown table of forget ratio and KID: of the original model, and of every method at the end of its run. With
     several seeds the mean and the standard deviation over them; with one, that of KID over subsets of the images.
@@ -163,10 +161,10 @@ def forgetting_table(
     Args:
         methods (`dict[str, list[dict]]`): Title of a method -> for each seed `forget_ratio` in percent, `kid`,
             `kid_std`, `tried`, `steps` and `seconds`.
-        original (`list[dict[str, float]]`): `forget_ratio`, `kid` and `kid_std` of the original model of each seed.
+        original (`dict[str, float]`): `forget_ratio`, `kid` and `kid_std` of the original model.
     """
     rows = [["method", "tried", f"{METRICS['forget_ratio'].title} (%)", METRICS["kid"].title, "steps", "seconds"]]
-    rows.append(["original", "", *_ratio_and_kid(original), "", ""])
+    rows.append(["original", "", *_ratio_and_kid([original]), "", ""])
     for name, seeds in methods.items():
         costs = [f"{np.mean([values[key] for values in seeds]):,.0f}" for key in ("steps", "seconds")]
         rows.append([name, str(seeds[0]["tried"]), *_ratio_and_kid(seeds), *costs])

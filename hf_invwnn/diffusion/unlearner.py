@@ -63,7 +63,7 @@ def diffusion_unlearner(
     Raises:
         ValueError, TypeError: An argument cannot work; the message names it. The pipeline is unchanged.
     """
-    if find_method(method).needs_labels or find_method(method).needs_retain:
+    if not _suits_diffusion(method):
         raise ValueError(f"`method` must be one of {', '.join(diffusion_methods())}, got {method!r}.")
     if getattr(args, "push_to_hub", False):
         raise ValueError(
@@ -109,7 +109,12 @@ def diffusion_unlearner(
 
 def diffusion_methods() -> list[str]:
     """Names of the methods that need neither labels nor a retain set."""
-    return [name for name in method_names() if not (find_method(name).needs_labels or find_method(name).needs_retain)]
+    return [name for name in method_names() if _suits_diffusion(name)]
+
+
+def _suits_diffusion(name: str) -> bool:
+    method = find_method(name)
+    return not (method.needs_labels or method.needs_retain or method.needs_fixed_outputs)
 
 
 def _images(dataset: Any, model: NoisePredictionModel, image_column: str, label_column: str) -> Any:

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from ..trainer.checks import check_model, check_retain
+from ..trainer.dry_run import collated, first_examples
 from ..trainer.heads import CLASSES, NEXT_TOKEN, TOKEN_CLASSES, TOKENS, head_of, may_have_accuracy
 from ..trainer.labels import check_has_labels
 from ..trainer.unlearner import Unlearner
@@ -45,6 +46,14 @@ class GradientUnlearner(Unlearner):
             check_head(self.title, model, self.heads)
         self._items_in_step: Any = None
         super().__init__(model, args, forget_dataset, *rest, **kwargs)
+
+    def check_inputs(self) -> None:
+        """
+        Raises:
+            ValueError: The inputs of the model are ids and not numbers, which the method moves or derives by.
+        """
+        examples = first_examples("forget_dataset", self.forget_dataset)
+        numbers_of(self.title, collated(self, "forget_dataset", self.forget_dataset, examples))
 
     @property
     def num_classes(self) -> int:
@@ -126,4 +135,30 @@ def logits_of(model: nn.Module, inputs: Mapping[str, Any]) -> torch.Tensor:
     return outputs["logits"] if isinstance(outputs, Mapping) else outputs[0]
 
 
-__all__ = ["GradientUnlearner", "check_head", "check_positive", "logits_of"]
+def numbers_of(method: str, inputs: Mapping[str, Any]) -> str:
+    """
+    The name of the input that is numbers, such as images and audio, and not ids.
+
+    Raises:
+        ValueError: There is none.
+    """
+    for name, value in inputs.items():
+        if name != "labels" and torch.is_tensor(value) and value.is_floating_point():
+            return name
+    raise ValueError(f"`forget_dataset`: {method} needs inputs that are numbers, got {', '.join(inputs)}.")
+
+
+def other_classes(labels: torch.Tensor, num_classes: int) -> torch.Tensor:
+    """A class for each label that it is not, all others with the same probability."""
+    drawn = torch.randint(1, num_classes, labels.shape, device=labels.device)
+    return (labels + drawn) % num_classes
+
+
+__all__ = [
+    "GradientUnlearner",
+    "check_head",
+    "check_positive",
+    "logits_of",
+    "numbers_of",
+    "other_classes",
+]

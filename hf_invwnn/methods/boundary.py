@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from .base import GradientUnlearner, check_positive, logits_of
+from .pixels import PixelUnits
 
 
 class BoundaryShrinkUnlearner(GradientUnlearner):
@@ -24,8 +25,8 @@ class BoundaryShrinkUnlearner(GradientUnlearner):
 
     Args:
         step (`float`, defaults to 0.1): Step in pixel units, for images in 0..1.
-        pixel_mean (`Sequence[float]`, *optional*), pixel_std (`Sequence[float]`, *optional*): Mean and standard
-            deviation of the image normalisation for each channel; those of `processing_class` by default.
+        pixel_mean (`Sequence[float]`, *optional*), pixel_std (`Sequence[float]`, *optional*): As for [`PixelUnits`];
+            those of `processing_class` by default.
         kwargs: Arguments of [`GradientUnlearner`].
 
     Raises:
@@ -45,19 +46,9 @@ class BoundaryShrinkUnlearner(GradientUnlearner):
         **kwargs: Any,
     ) -> None:
         check_positive("step", step)
-        processor = kwargs.get("processing_class")
-        mean = getattr(processor, "image_mean", None) if pixel_mean is None else pixel_mean
-        std = getattr(processor, "image_std", None) if pixel_std is None else pixel_std
-        if mean is None or std is None:
-            raise ValueError(
-                "`pixel_mean` and `pixel_std` are needed to convert the step to pixels: pass them, or the image "
-                "processor as `processing_class`."
-            )
+        self.pixels = PixelUnits(pixel_mean, pixel_std, kwargs.get("processing_class"))
         super().__init__(model, *args, **kwargs)
         self.step = step
-        self.pixel_mean, self.pixel_std = (
-            torch.tensor(value, device=self.args.device).view(1, -1, 1, 1) for value in (list(mean), list(std))
-        )
         self.teacher = copy.deepcopy(model).requires_grad_(False).eval()
 
     def unlearning_loss(self, model: nn.Module, inputs: dict[str, Any]) -> torch.Tensor:
@@ -69,9 +60,9 @@ class BoundaryShrinkUnlearner(GradientUnlearner):
         with torch.enable_grad():
             loss = nn.functional.cross_entropy(self.teacher(pixel_values=pixels).logits, inputs["labels"])
             (gradient,) = torch.autograd.grad(loss, pixels)
-        moved = (pixels.detach() * self.pixel_std + self.pixel_mean + self.step * gradient.sign()).clamp(0, 1)
+        moved = (self.pixels.of(pixels.detach()) + self.step * gradient.sign()).clamp(0, 1)
         with torch.no_grad():
-            return self.teacher(pixel_values=(moved - self.pixel_mean) / self.pixel_std).logits.argmax(dim=-1)
+            return self.teacher(pixel_values=self.pixels.normalised(moved)).logits.argmax(dim=-1)
 
 
 class BoundaryExpandUnlearner(GradientUnlearner):

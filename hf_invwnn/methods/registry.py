@@ -9,13 +9,19 @@ from torch import nn
 
 from ..trainer.arguments import UnlearningArguments
 from ..trainer.unlearner import Unlearner
+from .amun import AMUNUnlearner
+from .anchored_task_vector import AnchoredTaskVectorUnlearner
 from .boundary import BoundaryExpandUnlearner, BoundaryShrinkUnlearner
 from .controls import GaussianNoiseUnlearner, PruningUnlearner
 from .delete import DeleteUnlearner
 from .fine_tuning import FineTuningUnlearner
 from .invwnn import InvWNNUnlearner
+from .jit import JiTUnlearner
+from .l2ul import L2ULUnlearner
+from .mu_mis import MUMisUnlearner
 from .neg_grad import NegGradUnlearner
 from .neg_grad_plus import NegGradPlusUnlearner
+from .neg_merge import NegMergeUnlearner
 from .random_label import RandomLabelUnlearner
 from .salun import SalUnUnlearner
 from .scrub import ScrubUnlearner
@@ -38,6 +44,12 @@ METHODS: dict[str, type[Unlearner]] = {
     "neg_grad": NegGradUnlearner,
     "delete": DeleteUnlearner,
     "self_distillation": SelfDistillationUnlearner,
+    "l2ul": L2ULUnlearner,
+    "amun": AMUNUnlearner,
+    "mu_mis": MUMisUnlearner,
+    "jit": JiTUnlearner,
+    "neg_merge": NegMergeUnlearner,
+    "anchored_task_vector": AnchoredTaskVectorUnlearner,
     "fine_tuning": FineTuningUnlearner,
     "neg_grad_plus": NegGradPlusUnlearner,
     "scrub": ScrubUnlearner,

@@ -116,9 +116,9 @@ class RecoveryPhase:
         """
         args, run = self.unlearner.args, self.run
         shares = [
-            goal.excess(metrics) / further.by
+            share
             for goal in _of(goals_of(self.callback.rules))
-            if isinstance(further := deeper(goal, args.recovery_overshoot), Deeper) and further.by > 0
+            if (share := _share_beyond(goal, metrics, args.recovery_overshoot)) is not None
         ]
         if not shares or run.weight is None:
             return
@@ -239,6 +239,14 @@ class RecoveryPhase:
         crossing, rule = self.callback.go_to_first(passed, self.unlearner.last_good.copy("end"))
         where = f", {crossing.fraction:.3f} of the way back to the weights {_WHERE[kind]}"
         return self.unlearner.measure_round(), where, abs(crossing.excess) <= rule.tolerance
+
+
+def _share_beyond(goal: StoppingRule, metrics: Mapping[str, float], overshoot: float) -> float | None:
+    """How far the model is beyond a goal, as a share of how far rewinding went; `None` if the rule does not tell."""
+    if hasattr(goal, "steering"):
+        return float(goal.steering(metrics))
+    further = deeper(goal, overshoot)
+    return goal.excess(metrics) / further.by if isinstance(further, Deeper) and further.by > 0 else None
 
 
 def _of(goals: Sequence[StoppingRule]) -> list[StoppingRule]:

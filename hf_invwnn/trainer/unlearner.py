@@ -104,13 +104,14 @@ class Unlearner(Trainer):
     # What tables and records call the method; the name of the class by default.
     title: ClassVar[str] = ""
     # Whether the method needs class labels, trains on D_f, trains on D_r, records trajectories, needs whole tensors
-    # (no FSDP), trains on surrogates itself.
+    # (no FSDP), trains on surrogates itself, compares outputs, for which a diffusion model would draw noise.
     needs_labels: ClassVar[bool] = False
     needs_forget: ClassVar[bool] = True
     needs_retain: ClassVar[bool] = False
     records_trajectory: ClassVar[bool] = False
     needs_whole_weights: ClassVar[bool] = False
     needs_surrogates: ClassVar[bool] = False
+    needs_fixed_outputs: ClassVar[bool] = False
     # `recovery_steps` of a run whose arguments leave it open.
     default_recovery_steps: ClassVar[int] = 0
 

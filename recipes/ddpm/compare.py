@@ -34,8 +34,7 @@ class Settings:
     title: str
     output_dir: str
     data: dict[str, Any]
-    # Fields of ForgetClassArguments for all runs; `sweep`, `final`, `fresh` add to them. "{seed}" in the name of the
-    # pipeline is replaced.
+    # Fields of ForgetClassArguments for all runs; `sweep`, `final`, `fresh` add to them.
     forget: dict[str, Any]
     sweep: dict[str, Any]
     final: dict[str, Any]
@@ -55,21 +54,15 @@ class Comparison:
         self.path = self.folder / "results.json"
         self.results: dict[str, Any] = read_json_object(self.path) if self.path.exists() else {}
         self.train, self.test = load_images(DataArguments(**settings.data), 0)
-        self._forgettings: dict[tuple[str, int], ClassForgetting] = {}
+        self._forgettings: dict[str, ClassForgetting] = {}
 
-    def pipeline(self, seed: int) -> str:
-        """Folder of the original pipeline of a seed."""
-        return str(self.settings.forget["pipeline"]).format(seed=seed)
-
-    def forgetting(self, stage: str, seed: int) -> ClassForgetting:
+    def forgetting(self, stage: str) -> ClassForgetting:
         """The sweep computes KID to training images, `final` and `fresh` to test images."""
-        if (stage, seed) not in self._forgettings:
-            shared = {**self.settings.forget, **getattr(self.settings, stage), "pipeline": self.pipeline(seed)}
+        if stage not in self._forgettings:
+            arguments = ForgetClassArguments(**{**self.settings.forget, **getattr(self.settings, stage)})
             reference = self.train if stage == "sweep" else self.test
-            self._forgettings[stage, seed] = ClassForgetting(
-                ForgetClassArguments(**shared), self.train, reference, progress=False
-            )
-        return self._forgettings[stage, seed]
+            self._forgettings[stage] = ClassForgetting(arguments, self.train, reference, progress=False)
+        return self._forgettings[stage]
 
     def run_once(self, stage: str, row: str, setting: dict[str, Any], seed: int) -> dict[str, Any]:
         """Runs a row with one setting, unless the run is in the results already."""
@@ -85,20 +78,20 @@ class Comparison:
         kwargs = {name: value for name, value in setting.items() if name not in fields}
         if "own_samples" in kwargs:
             kwargs["surrogates"] = OwnSamples(seed=seed, **kwargs.pop("own_samples"))
-        unlearner, record = self.forgetting(stage, seed).run(method, args, **kwargs)
+        unlearner, record = self.forgetting(stage).run(method, args, **kwargs)
         if stage == "final":
             unlearner.save_model()
-            record |= self.evaluate(f"{row.replace(' ', '_')}_{seed}", seed, unlearner.model.pipeline)
+            record |= self.evaluate(f"{row.replace(' ', '_')}_{seed}", unlearner.model.pipeline)
         self.results[key] = {"setting": setting, **record}
         write_json(self.results, self.path)
         logging.info("%s %s %d %s: %s, %s", stage, row, seed, setting, record["unlearned"], record["stopped"])
         return self.results[key]
 
-    def evaluate(self, name: str, seed: int, pipeline: Any) -> dict[str, dict[str, Any]]:
+    def evaluate(self, name: str, pipeline: Any) -> dict[str, dict[str, Any]]:
         """Forget ratio and KID of a pipeline on the noise of `final` and `fresh`; its images are kept for the plot."""
         found: dict[str, dict[str, Any]] = {"metrics": {}, "images": {}}
         for stage in ("final", "fresh"):
-            forgetting = self.forgetting(stage, seed)
+            forgetting = self.forgetting(stage)
             generation, judge = forgetting.generate(pipeline), forgetting.judge
             assert generation is not None and judge is not None and judge.kernel_distance is not None
             distance = judge.kernel_distance(generation.images, generation.outputs.features)
@@ -109,13 +102,13 @@ class Comparison:
             found["metrics"][stage] = {"forget_ratio": ratio, "kid": distance.mean, "kid_std": distance.std}
         return found
 
-    def original(self, seed: int) -> dict[str, dict[str, Any]]:
-        """Metrics of the original pipeline of a seed on the noise of `final` and `fresh`."""
-        key = f"{ORIGINAL}_{seed}"
-        if key not in self.results:
-            self.results[key] = self.evaluate(key, seed, load_pipeline(self.pipeline(seed)).pipeline)
+    def original(self) -> dict[str, dict[str, Any]]:
+        """Metrics of the original pipeline on the noise of `final` and `fresh`."""
+        if ORIGINAL not in self.results:
+            pipeline = load_pipeline(self.settings.forget["pipeline"]).pipeline
+            self.results[ORIGINAL] = self.evaluate(ORIGINAL, pipeline)
             write_json(self.results, self.path)
-        return self.results[key]
+        return self.results[ORIGINAL]
 
 
 def choose(records: list[dict[str, Any]], max_forget_ratio: float) -> dict[str, Any] | None:
@@ -136,13 +129,14 @@ def main() -> None:
         settings.data = {**settings.data, "dataset": words.dataset}
     comparison = Comparison(settings)
     first, chosen = settings.seeds[0], {}
-    target = comparison.forgetting("final", first).arguments.max_forget_ratio
+    target = comparison.forgetting("final").arguments.max_forget_ratio
     for row, values in settings.rows.items():
         grid = {name: value for name, value in values.items() if name != "method"}
-        tried = [
-            comparison.run_once("sweep", row, setting, first)
-            for setting in MethodSweep(values["method"], grid).settings()
-        ]
+        settings_of_row = MethodSweep(values["method"], grid).settings()
+        if len(settings_of_row) == 1:  # there is nothing to choose
+            chosen[row] = settings_of_row[0], 1
+            continue
+        tried = [comparison.run_once("sweep", row, setting, first) for setting in settings_of_row]
         best = choose(tried, target)
         if best is None:
             logging.warning("%s reached a forget ratio of %g %% with no setting", row, target)
@@ -155,10 +149,9 @@ def main() -> None:
         row: [{**comparison.run_once("final", row, setting, seed), "tried": tried} for seed in settings.seeds]
         for row, (setting, tried) in chosen.items()
     }
-    judge = comparison.forgetting("final", first).judge
+    judge = comparison.forgetting("final").judge
     assert judge is not None
-    originals = [comparison.original(seed) for seed in settings.seeds]
-    write_report(settings.title, comparison.folder, judge, originals, finals, target)
+    write_report(settings.title, comparison.folder, judge, comparison.original(), finals, target)
 
 
 if __name__ == "__main__":

@@ -20,19 +20,18 @@ def write_report(
     title: str,
     folder: Path,
     judge: ForgetRatioJudge,
-    originals: Sequence[Mapping[str, Any]],
+    original: Mapping[str, Any],
     finals: Mapping[str, Sequence[Mapping[str, Any]]],
     max_forget_ratio: float,
 ) -> None:
     """Writes `comparison.md` of all seeds, and `curves.png` and `generated.png` of the first one."""
-    (folder / "comparison.md").write_text(report(title, originals, finals))
+    (folder / "comparison.md").write_text(report(title, original, finals))
     assert judge.kernel_distance is not None
     histories = {name: seeds[0]["history"] for name, seeds in finals.items()}
     features = judge.kernel_distance.features
     if histories:
         plot_forgetting(histories, folder / "curves.png", max_forget_ratio, features=features, title=title)
-    images = originals[0]["images"]
-    generated = {ORIGINAL: load_file(folder / images["final"])}
+    generated = {ORIGINAL: load_file(folder / original["images"]["final"])}
     generated |= {name: load_file(folder / seeds[0]["images"]["final"]) for name, seeds in finals.items()}
     # In the first ten columns the original model generates the class to forget, in the others another class.
     in_class = generated[ORIGINAL]["probabilities"].argmax(dim=1) == judge.forget_class
@@ -45,9 +44,7 @@ def write_report(
     logging.info("\n%s", (folder / "comparison.md").read_text())
 
 
-def report(
-    title: str, originals: Sequence[Mapping[str, Any]], finals: Mapping[str, Sequence[Mapping[str, Any]]]
-) -> str:
+def report(title: str, original: Mapping[str, Any], finals: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """The tables of `final` and `fresh`, and the chosen settings."""
     parts = [f"## {title}"]
     for stage in ("final", "fresh"):
@@ -63,8 +60,7 @@ def report(
             ]
             for name, seeds in finals.items()
         }
-        original = [one["metrics"][stage] for one in originals]
-        parts += [f"On the noise of `{stage}`:", forgetting_table(rows, original)]
+        parts += [f"On the noise of `{stage}`:", forgetting_table(rows, original["metrics"][stage])]
     parts += [
         f"{name}: {seeds[0]['setting']}; {'; '.join(record['stopped'] for record in seeds)}."
         for name, seeds in finals.items()

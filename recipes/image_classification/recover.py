@@ -32,7 +32,7 @@ SHOWN = {
     "attack_success": ("attack success", 1), "MIA": ("MIA", 1), "loss_auc": ("loss AUC", 3),
 }  # fmt: skip
 EXAMINED = {
-    "relearning_steps": ("steps to relearn", 0), "relearned": ("relearned in 300 steps", 1),
+    "relearning_steps": ("steps to relearn", 0), "relearned": ("relearned", 1),
     "ua_8_bits": ("UA in 8 bits", 1), "ua_4_bits": ("UA in 4 bits", 1),
     "changed_in_4_bits": ("weights changed in 4 bits", 1),
 }  # fmt: skip
@@ -172,7 +172,7 @@ def references(plan: Mapping[str, Any], args: RecoverArguments, comparison: str)
             found[name].append({**metrics, **{key: start.training(name)[key] for key in ("steps", "seconds")}})
         if plan.get("examines") and start.has_retrained:
             scratch = str(Path(args.output_dir) / "scratch" / "references")
-            examined = examine(start.model("retrained"), start, datasets, scratch)
+            examined = examine(start.model("retrained"), start, datasets, scratch, plan["examines"])
             found.setdefault("retrained_examined", []).append(examined)
     write_json(found, path)
     return found

@@ -40,12 +40,13 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
     """Markdown: validation accuracy of the default, and how each change differs from it, in points."""
     names = list(results)
     rows = [["", *names, "mean"]]
-    for row in next(iter(results.values())):
-        values = [value_of(found, row) for found in results.values()]
-        cells = ["not reached" if value is None else f"{value:{'' if row == DEFAULT else '+'}.1f}" for value in values]
-        known = [value for value in values if value is not None]
-        mean = "" if row == DEFAULT or len(known) < len(values) else f"{np.mean(known):+.1f}"
-        rows.append([row, *cells, mean])
+    for row in dict.fromkeys(row for found in results.values() for row in found):
+        tried = {name: value_of(found, row) for name, found in results.items() if row in found}
+        sign = "" if row == DEFAULT else "+"
+        shown = {name: "not reached" if value is None else f"{value:{sign}.1f}" for name, value in tried.items()}
+        known = [value for value in tried.values() if value is not None]
+        mean = "" if row == DEFAULT or len(known) < len(tried) else f"{np.mean(known):+.1f}"
+        rows.append([row, *(shown.get(name, "") for name in names), mean])
     distances = [distance_from_best(found) for found in results.values()]
     rows.append(
         ["the best minus the default", *(f"{value:+.1f}" for value in distances), f"{np.mean(distances):+.1f}"]
@@ -72,13 +73,15 @@ def main() -> None:
     plan = read_yaml_mapping(args.config)
     names, seed = args.only or list(plan["comparisons"]), plan["chosen_with"]
     run_jobs(train, [(plan, args.dataset, name, seed) for name in names], args.workers, "training")
-    jobs: dict[tuple[str, str], Job] = {
-        (name, row): (plan, args.dataset, args.output_dir, name, seed, setting)
+    jobs: dict[str, dict[str, Job]] = {
+        name: {
+            row: (plan, args.dataset, args.output_dir, name, seed, plan["rows"][row])
+            for row in plan["comparisons"][name].get("rows", plan["rows"])
+        }
         for name in names
-        for row, setting in plan["rows"].items()
     }
-    run_jobs(run, list(jobs.values()), args.workers, "runs")
-    results: dict[str, dict[str, Any]] = {name: {row: run(jobs[name, row]) for row in plan["rows"]} for name in names}
+    run_jobs(run, [job for rows in jobs.values() for job in rows.values()], args.workers, "runs")
+    results = {name: {row: run(job) for row, job in rows.items()} for name, rows in jobs.items()}
     folder = Path(args.results)
     folder.mkdir(exist_ok=True)
     stem = f"recovery_{Path(args.config).stem}"

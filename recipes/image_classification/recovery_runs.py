@@ -108,15 +108,15 @@ def run(job: Job) -> dict[str, Any]:
         "seconds": seconds,
     }
     if plan.get("examines"):
-        result["examined"] = examine(unlearner.model, start, datasets, args.output_dir)
+        result["examined"] = examine(unlearner.model, start, datasets, args.output_dir, plan["examines"])
     path.parent.mkdir(parents=True, exist_ok=True)
     write_json(result, path)
     return result
 
 
-def examine(model: Any, start: StartingPoint, datasets: Mapping[str, Any], scratch: str) -> dict[str, Any]:
-    """Relearning on retained examples, and UA after the weights were rounded."""
-    relearning = relearn(model, datasets["forget"], datasets["retain"], scratch, max_steps=300)
+def examine(model: Any, start: StartingPoint, datasets: Mapping[str, Any], scratch: str, steps: int) -> dict[str, Any]:
+    """Relearning in some steps on retained examples, and UA after the weights were rounded."""
+    relearning = relearn(model, datasets["forget"], datasets["retain"], scratch, max_steps=steps)
     found: dict[str, Any] = {"relearning_steps": relearning.steps, "relearned": relearning.highest}
     for bits in (8, 4):
         logits, labels = predict(quantized(model, bits), datasets["forget"], 1000)

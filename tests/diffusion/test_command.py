@@ -47,7 +47,7 @@ def test_without_a_classifier_all_rounds_are_done(original: Path, tmp_path: Path
         main(["unlearn-diffusion", *folders, "--dataset", "digits", "--forget-class", "4", "--num_rewinds", "1"]) == 0
     )
     results = json.loads((tmp_path / "out" / "results.json").read_text())
-    assert results["stopped"] == "all 1 rounds are done"
+    assert results["stopped"] == "rewinding and recovery are done after recovery (all 1 rounds are done)"
     before, after = (copied(load_pipeline(folder).pipeline.unet) for folder in (original, tmp_path / "out"))
     assert differing(after, before) == list(before)
 

@@ -52,7 +52,7 @@ def test_a_head_that_a_method_cannot_work_on_is_refused_by_name(name: str, head:
     if head == "classes of tokens" and name in ("random_label", "salun"):
         return  # they work on these, see below
     data = Examples(input_ids=IDS, attention_mask=torch.ones_like(IDS), labels=labels)
-    options = {"pixel_mean": [0.5], "pixel_std": [0.5]} if name == "boundary_shrink" else {}
+    options = {"pixel_mean": [0.5], "pixel_std": [0.5]} if name in ("boundary_shrink", "l2ul", "amun") else {}
     message = f"`model`: {METHODS[name].title} works on classes of examples.* are {head}"
     with unchanged(model), pytest.raises(ValueError, match=message):
         make_unlearner(name, model, arguments(tmp_path), data, retain_dataset=data, **options)

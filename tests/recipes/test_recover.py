@@ -17,7 +17,7 @@ PLAN: dict[str, Any] = {
     "chosen_with": 0,
     "seeds": [1, 2],
     "compared_with": "rewinding",
-    "examines": True,
+    "examines": 10,
     "method": "task_vector",
     "shared": {"num_rewinds": 20, "num_snapshots": 3, "learning_rate": 1e-3, "surrogates": "shifted"},
     "rows": {
@@ -104,12 +104,13 @@ def test_a_change_is_compared_with_the_default_and_only_where_it_reached_the_tar
     results = {
         "a": {"default": result(50.0), "more steps": result(51.0), "other start": result(60.0, "target not reached")},
         "b": {"default": result(70.0), "more steps": result(68.0), "other start": result(70.5)},
+        "c": {"default": result(30.0)},
     }
     text = defaults.table(results)
-    assert "| default | 50.0 | 70.0 |  |" in text
-    assert "| more steps | +1.0 | -2.0 | -0.5 |" in text
-    assert "| other start | not reached | +0.5 |  |" in text
-    assert "| the best minus the default | +1.0 | +0.5 | +0.8 |" in text
+    assert "| default | 50.0 | 70.0 | 30.0 |  |" in text
+    assert "| more steps | +1.0 | -2.0 |  | -0.5 |" in text
+    assert "| other start | not reached | +0.5 |  |  |" in text
+    assert "| the best minus the default | +1.0 | +0.5 | +0.0 | +0.5 |" in text
 
 
 @pytest.mark.slow
