@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,8 +11,10 @@ import numpy as np
 
 from ..audit.charts import COLOURS, MARKERS, UA_AXIS
 from ..audit.tables import markdown_table
+from ..metrics import retraining_distance
 from ..metrics.catalogue import METRICS, metrics_in
 from .equal_forgetting import at_ua
+from .verdicts import paired_difference, verdicts
 
 
 NOT_REACHED = "not reached"
@@ -23,28 +24,49 @@ def comparison_table(results: Mapping[str, Any]) -> str:
     """
     Markdown: every model and method at the target UA, mean and standard deviation over seeds.
 
-    A method that did not reach the target with every seed has no numbers, only how many it reached it with.
+    A method that did not reach the target with every seed has no numbers, only how many it reached it with. If there
+    are controls without data, `RA - accuracy on D_f` is compared with the best of theirs, the floor.
 
     Args:
         results (`dict`): The results of [`~hf_invwnn.benchmark.compare`].
     """
     references = results["references"]
     columns = [name for name in metrics_in("comparison") if _is_measured(results, name)]
-    rows = [["method", "data", "tried", *(METRICS[name].title for name in columns)]]
+    floor = _floor(results)
+    last = [] if floor is None else ["RA - accuracy on D_f"]
+    rows = [["method", "data", "tried", *(METRICS[name].title for name in columns), *last]]
     for name in ("original", "retrained"):
         metrics = [references[seed][name] for seed in references if name in references[seed]]
         if metrics:
-            rows.append([name, "", "", *_cells(metrics, columns)])
+            rows.append([name, "", "", *_cells(metrics, columns), *([""] * len(last))])
     for method in results["methods"].values():
         metrics = [run["metrics"] for run in method["seeds"].values()]
         head = [method["title"], _data_of(method), str(method["tried"])]
         if any(values is None for values in metrics):
             reached = sum(values is not None for values in metrics)
             note = f"{NOT_REACHED} ({reached} of {len(metrics)} seeds)" if reached else NOT_REACHED
-            rows.append([*head, note, *[""] * (len(columns) - 1)])
+            rows.append([*head, note, *[""] * (len(columns) - 1 + len(last))])
         else:
-            rows.append([*head, *_cells(metrics, columns)])
+            rows.append([*head, *_cells(metrics, columns), *([] if floor is None else [_selectivity(metrics, floor)])])
     return markdown_table(rows, text_columns=2)
+
+
+def _floor(results: Mapping[str, Any]) -> float | None:
+    """The best `RA - accuracy on D_f` of the controls, the mean over seeds; `None` without any."""
+    controls = [method for method in results["methods"].values() if not method.get("needs_forget", True)]
+    runs = [[run["metrics"] for run in method["seeds"].values()] for method in controls]
+    reached = [metrics for metrics in runs if all(one is not None and "RA" in one for one in metrics)]
+    return max((float(np.mean([_kept(one) for one in metrics])) for metrics in reached), default=None)
+
+
+def _kept(metrics: Mapping[str, float]) -> float:
+    """RA minus the accuracy on D_f, in points."""
+    return metrics["RA"] - (100 - metrics["UA"])
+
+
+def _selectivity(metrics: Sequence[Mapping[str, float]], floor: float) -> str:
+    values = [_kept(one) for one in metrics]
+    return _spread(values) + ("" if np.mean(values) > floor else ", not above the floor")
 
 
 def _data_of(method: Mapping[str, Any]) -> str:
@@ -95,43 +117,72 @@ def _mean_cost(costs: Sequence[Mapping[str, Any]]) -> list[str]:
     return [*means, f"{np.mean(memory) / 2**20:.0f}" if memory else ""]
 
 
-def verdicts(results: Mapping[str, Any], method: str = "invwnn", metric: str = "TA") -> str:
+def verdict_table(results: Mapping[str, Any], method: str = "invwnn") -> str:
     """
-    Markdown: wins, ties and losses of a method against each of the others, at the target UA.
-
-    Differences are paired by seed. A win or loss is a mean difference whose 95 % interval (Student's t) excludes 0;
-    otherwise it is a tie: with few seeds most differences are ties. With one seed only the difference is given.
+    Markdown: what the seeds show about a method and each of the others at the target UA, see
+    [`~hf_invwnn.benchmark.verdicts`]: a verdict, the mean difference in points and its 95 % interval, for RA, TA and,
+    with retrained models, the average gap to them (less is better) and the tug-of-war.
 
     Args:
         results (`dict`): The results of [`~hf_invwnn.benchmark.compare`].
         method (`str`, defaults to `"invwnn"`): The method.
-        metric (`str`, defaults to `"TA"`): `"TA"`, `"RA"` or `"MIA"`; larger counts as better.
     """
-    mine = results["methods"][method]["seeds"]
-    title = results["methods"][method]["title"]
-    rows = [["against", title, f"difference in {metric}"]]
-    for name, other in results["methods"].items():
-        if name == method:
+    differences = {name: _differences(results, method, name) for name in results["methods"] if name != method}
+    metrics = [name for name in _COMPARED if any(found and name in found for found in differences.values())]
+    tested = {
+        metric: {
+            name: paired_difference(found[metric])
+            for name, found in differences.items()
+            if found and len(found.get(metric, ())) > 1
+        }
+        for metric in metrics
+    }
+    found = {metric: verdicts(pairs) for metric, pairs in tested.items()}
+    rows = [["against", *(_COMPARED[metric] for metric in metrics)]]
+    for name, other in differences.items():
+        title = results["methods"][name]["title"]
+        if other is None:
+            rows.append([title, NOT_REACHED, *[""] * (len(metrics) - 1)])
             continue
-        pairs = [(mine[seed]["metrics"], other["seeds"][seed]["metrics"]) for seed in mine]
-        if any(values is None or metric not in values for pair in pairs for values in pair):
-            rows.append([other["title"], "", NOT_REACHED])
-            continue
-        differences = [ours[metric] - theirs[metric] for ours, theirs in pairs]
-        rows.append([other["title"], _verdict(differences), _spread(differences, sign="+")])
-    return markdown_table(rows, text_columns=2)
+        cells = []
+        for metric in metrics:
+            if name not in tested[metric]:
+                cells.append(f"one seed, {other[metric][0]:+.2f}" if metric in other else "")
+                continue
+            # A gap is a loss: what is worse by it has the larger one.
+            pair, sign = tested[metric][name], -1 if metric == "average_gap" else 1
+            low, high = sorted((sign * pair.low, sign * pair.high))
+            cells.append(f"{found[metric][name]}, {sign * pair.mean:+.2f} ({low:+.2f} to {high:+.2f})")
+        rows.append([title, *cells])
+    return markdown_table(rows, text_columns=len(metrics) + 1)
 
 
-def _verdict(differences: Sequence[float]) -> str:
-    if len(differences) < 2:
-        return "one seed"
-    from scipy.stats import t
+# Metric -> its title in a table of verdicts.
+_COMPARED = {"RA": "RA", "TA": "TA", "average_gap": "average gap", "tug_of_war": "tug-of-war (in hundredths)"}
 
-    error = float(np.std(differences, ddof=1)) / math.sqrt(len(differences))
-    mean = float(np.mean(differences))
-    if abs(mean) <= t.ppf(0.975, len(differences) - 1) * error:
-        return "ties"
-    return "wins" if mean > 0 else "loses"
+
+def _differences(results: Mapping[str, Any], method: str, other: str) -> dict[str, list[float]] | None:
+    """For each seed the method minus another, more is better; `None` if one of them did not reach the target."""
+    pairs = []
+    for seed, mine in results["methods"][method]["seeds"].items():
+        theirs = results["methods"][other]["seeds"].get(seed, {})
+        if mine["metrics"] is None or theirs.get("metrics") is None:
+            return None
+        retrained = results.get("references", {}).get(seed, {}).get("retrained")
+        pairs.append(tuple(_with_distance(one["metrics"], retrained) for one in (mine, theirs)))
+    return {
+        name: [ours[name] - theirs[name] for ours, theirs in pairs]
+        for name in _COMPARED
+        if all(name in metrics for pair in pairs for metrics in pair)
+    }
+
+
+def _with_distance(metrics: Mapping[str, float], retrained: Mapping[str, float] | None) -> dict[str, float]:
+    names = ("UA", "RA", "TA", "MIA")
+    if retrained is None or any(name not in one for name in names for one in (metrics, retrained)):
+        return dict(metrics)
+    distance = retraining_distance([metrics[name] for name in names], [retrained[name] for name in names])
+    return {**metrics, "average_gap": -distance["average_gap"], "tug_of_war": 100 * distance["tug_of_war"]}
 
 
 def plot_comparison(results: Mapping[str, Any], path: str | os.PathLike) -> None:
@@ -196,7 +247,7 @@ def write_comparison(results: Mapping[str, Any], folder: str | os.PathLike) -> s
         parts += ["Retain accuracy:", curve_table(results, "retain")]
     parts += ["Cost of reaching the target:", cost_table(results)]
     if "invwnn" in results["methods"]:
-        parts += ["InvWNN against each, in test accuracy at the target:", verdicts(results)]
+        parts += ["InvWNN minus each at the target, with a verdict:", verdict_table(results)]
     text = "\n\n".join(parts) + "\n"
     Path(folder, "comparison.md").write_text(text)
     plot_comparison(results, Path(folder, "comparison.png"))
@@ -243,6 +294,6 @@ __all__ = [
     "cost_table",
     "curve_table",
     "plot_comparison",
-    "verdicts",
+    "verdict_table",
     "write_comparison",
 ]

@@ -13,7 +13,7 @@ from transformers import AutoModelForImageClassification
 
 from hf_invwnn.benchmark import ComparisonSettings, MethodSweep, compare, read_settings
 from hf_invwnn.benchmark.starting_point import prepare_start
-from hf_invwnn.benchmark.tables import comparison_table, cost_table, curve_table, plot_comparison, verdicts
+from hf_invwnn.benchmark.tables import comparison_table, cost_table, curve_table, plot_comparison, verdict_table
 from hf_invwnn.cli.main import main
 from hf_invwnn.image_classification import digit_images, evaluate_model
 from hf_invwnn.methods import find_method
@@ -109,7 +109,7 @@ def test_snapshots_may_be_closer_than_an_epoch(tmp_path: Path, finished: tuple[P
 def test_a_method_that_did_not_reach_the_target_has_no_numbers(finished: tuple[Path, dict[str, Any]]) -> None:
     _, results = finished
     assert all(run["metrics"] is None for run in results["methods"]["neg_grad"]["seeds"].values())
-    for text in (comparison_table(results), curve_table(results), cost_table(results), verdicts(results)):
+    for text in (comparison_table(results), curve_table(results), cost_table(results), verdict_table(results)):
         (row,) = [line for line in text.splitlines() if line.startswith("| NegGrad ")]
         assert "not reached" in row
         assert not any(character.isdigit() for character in row.replace("| 1 |", ""))
@@ -185,7 +185,7 @@ def test_the_picture_is_drawn(finished: tuple[Path, dict[str, Any]], tmp_path: P
     assert (tmp_path / "curves.png").stat().st_size > 10_000
 
 
-def test_a_win_is_a_difference_whose_interval_excludes_zero() -> None:
+def test_three_seeds_decide_little() -> None:
     """The last difference is 2.05 standard errors, which is not significant with three seeds."""
 
     def method(title: str, values: list[float]) -> dict[str, Any]:
@@ -201,9 +201,45 @@ def test_a_win_is_a_difference_whose_interval_excludes_zero() -> None:
             "d": method("D", [49, 50, 50.8]),
         }
     }
-    lines = verdicts(results).splitlines()[2:]
-    assert [line.split("|")[2].strip() for line in lines] == ["wins", "ties", "loses", "ties"]
-    assert "+1.83 ± 0.29" in lines[0]
+    lines = verdict_table(results).splitlines()[2:]
+    expected = ["better", "undecided", "worse", "undecided"]
+    assert [line.split("|")[2].split(",")[0].strip() for line in lines] == expected
+    assert "+1.83 (+1.50 to +2.00)" in lines[0]
+
+
+def test_verdicts_measure_the_distance_from_retraining() -> None:
+    """A smaller average gap is better, whatever its sign in the table."""
+
+    def method(title: str, gaps: list[float]) -> dict[str, Any]:
+        metrics = [{"UA": 50.0, "RA": 100.0 - gap, "TA": 50.0, "MIA": 60.0} for gap in gaps]
+        return {"title": title, "seeds": {str(seed): {"metrics": one} for seed, one in enumerate(metrics)}}
+
+    retrained = {"UA": 50.0, "RA": 100.0, "TA": 50.0, "MIA": 60.0}
+    results = {
+        "methods": {"invwnn": method("InvWNN", [4.0, 4.1, 4.2, 3.9]), "a": method("A", [8.0, 8.2, 8.1, 8.1])},
+        "references": {str(seed): {"retrained": retrained} for seed in range(4)},
+    }
+    table = verdict_table(results)
+    # A gap of 4 and one of 8 in one of four metrics; the tug-of-war is 0.96 and 0.92.
+    assert "better, -1.01 (" in table and "better, +4.05 (" in table
+    assert table.splitlines()[0] == "| against | RA | TA | average gap | tug-of-war (in hundredths) |"
+
+
+def test_a_method_that_a_control_beats_is_not_above_the_floor() -> None:
+    def method(title: str, accuracy: float, needs_forget: bool = True) -> dict[str, Any]:
+        metrics = {"UA": 70.0, "RA": accuracy, "TA": 40.0, "MIA": 50.0, "loss_auc": 0.5}
+        runs = {"0": {"metrics": metrics}}
+        return {"title": title, "tried": 1, "needs_retain": False, "needs_forget": needs_forget, "seeds": runs}
+
+    results = {
+        "methods": {"a": method("A", 80.0), "b": method("B", 50.0), "pruning": method("Pruning", 55.7, False)},
+        "references": {"0": {"original": {"UA": 0.0, "RA": 100.0, "TA": 50.0, "MIA": 0.0, "loss_auc": 0.1}}},
+    }
+    lines = comparison_table(results).splitlines()
+    assert lines[0].endswith("| RA - accuracy on D_f |")
+    assert lines[3].endswith("| 50.00 |")
+    assert lines[4].endswith("| 20.00, not above the floor |")
+    assert "| Pruning | none |" in lines[5]
 
 
 @pytest.mark.slow
