@@ -142,15 +142,15 @@ def build_unlearner(
         **run.settings.unlearning,
         **{name: value for name, value in run.setting.items() if name in known and name not in own},
     }
-    arguments |= _length(run, arguments, datasets)
+    retain = None
+    if method.needs_retain:
+        retain = datasets["retain"] if "retain" in datasets else start.datasets(("retain",)).get("retain")
+    arguments |= _length(run, arguments, datasets["forget"], retain)
     arguments |= {
         "output_dir": str(Path(run.settings.output_dir) / "scratch" / f"{os.getpid()}"),
         "seed": run.seed,
         "target_ua": run.stop_at,
     }
-    retain = None
-    if method.needs_retain:
-        retain = datasets["retain"] if "retain" in datasets else start.datasets(("retain",)).get("retain")
     unlearner = make_unlearner(
         run.method,
         start.model(),
@@ -202,10 +202,21 @@ class _EveryFewPoints:
         return True
 
 
-def _length(run: Run, arguments: Mapping[str, Any], datasets: Mapping[str, Any]) -> dict[str, Any]:
-    """The same budget of steps for all: 14 intervals in a round that records a trajectory, one in the others."""
-    settings = run.settings
-    if not find_method(run.method).records_trajectory:
+def _length(run: Run, arguments: Mapping[str, Any], forget: Any, retain: Any) -> dict[str, Any]:
+    """
+    The same budget of steps for all: 14 intervals in a round that records a trajectory, one in the others, which is an
+    epoch on D_r for a method that needs whole ones.
+    """
+    settings, method = run.settings, find_method(run.method)
+    batch = arguments.get("per_device_train_batch_size", UnlearningArguments.per_device_train_batch_size)
+    if method.needs_whole_epochs:
+        steps = -(-len(retain) // batch)
+        return {
+            "num_snapshots": 2,
+            "snapshot_strategy": "epoch",
+            "num_rewinds": max(1, settings.budget_steps // steps),
+        }
+    if not method.records_trajectory:
         return {
             "num_snapshots": 2,
             "snapshot_strategy": "steps",
@@ -217,8 +228,7 @@ def _length(run: Run, arguments: Mapping[str, Any], datasets: Mapping[str, Any])
     if settings.interval_steps is not None:
         rounds = max(1, settings.budget_steps // (settings.interval_steps * intervals))
         return {"num_rewinds": rounds, "snapshot_strategy": "steps", "snapshot_steps": settings.interval_steps}
-    batch = arguments.get("per_device_train_batch_size", UnlearningArguments.per_device_train_batch_size)
-    steps = -(-len(datasets["forget"]) // batch)
+    steps = -(-len(forget) // batch)
     return {"num_rewinds": max(1, settings.budget_steps // (steps * intervals))}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from ..trainer.arguments import UnlearningArguments
 from .base import check_positive
 from .paired import PairedUnlearner
 
@@ -18,8 +19,8 @@ class SSDUnlearner(PairedUnlearner):
 
         theta_i <- beta theta_i  where I_f > alpha I_d,  beta = min(lambda I_d / I_f, 1)
 
-    The method takes no optimizer step. The authors dampen once; here every round dampens again, with the importances
-    of the current model, so that the first point of the curve is theirs.
+    The method takes no optimizer step. The authors dampen once; here every round, which is a pass over all of D_r and
+    D_f, dampens again with the importances of the current model, so that the first point of the curve is theirs.
 
     Args:
         alpha (`float`, defaults to 10.0): Ratio of the importances above which a weight is dampened.
@@ -27,11 +28,13 @@ class SSDUnlearner(PairedUnlearner):
         kwargs: Arguments of [`GradientUnlearner`]; `retain_dataset` is required.
 
     Raises:
-        ValueError: `alpha` or `dampening` is not positive; otherwise as [`GradientUnlearner`].
+        ValueError: `alpha` or `dampening` is not positive, or rounds are not whole epochs; otherwise as
+            [`GradientUnlearner`].
     """
 
     title = "SSD"
     needs_whole_weights = True
+    needs_whole_epochs = True
     needs_labels = False
 
     def __init__(self, *args: Any, alpha: float = 10.0, dampening: float = 1.0, **kwargs: Any) -> None:
@@ -44,6 +47,14 @@ class SSDUnlearner(PairedUnlearner):
             for part in ("retain", "forget")
         }
         self.batches = 0
+
+    def check_arguments(self, args: UnlearningArguments) -> None:
+        super().check_arguments(args)
+        if args.snapshot_strategy != "epoch":
+            raise ValueError(
+                f"`snapshot_strategy` must be 'epoch' for SSD, whose importances come from all examples, got "
+                f"{args.snapshot_strategy!r}."
+            )
 
     def training_step(self, model: nn.Module, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> torch.Tensor:
         if self.recovering:

@@ -50,7 +50,9 @@ class UnlearningArguments(TrainingArguments):
             `LinearPredictor` the best scale was 0.15.
         tracked_parameters (`str`, *optional*): Regular expression, searched for in parameter names. Parameters that do
             not match, or do not require grad, are not changed.
-        freeze_normalization (`bool`, defaults to `True`): Keep the running statistics of BatchNorm bitwise unchanged.
+        freeze_normalization (`bool`, *optional*): Keep the running statistics of BatchNorm bitwise unchanged. By
+            default `True`, but `False` for methods that train on retained examples, as they were published. In a
+            recovery they never change.
         reset_optimizer (`bool`, defaults to `False`): Clear the optimizer state after each rewind.
         trajectory_dtype (`str`, defaults to `"float32"`): `"float32"`, or `"bfloat16"` for about half the memory.
         trajectory_storage (`str`, defaults to `"cpu"`): Where snapshots are stored: `"cpu"` (pinned if the model is on
@@ -104,7 +106,9 @@ class UnlearningArguments(TrainingArguments):
     tracked_parameters: str | None = field(
         default=None, metadata={"help": "Regular expression for the parameters to track; all trainable by default."}
     )
-    freeze_normalization: bool = field(default=True, metadata={"help": "Keep BatchNorm statistics unchanged."})
+    freeze_normalization: bool | None = field(
+        default=None, metadata={"help": "Keep BatchNorm statistics unchanged; by default, if D_f alone is trained on."}
+    )
     reset_optimizer: bool = field(default=False, metadata={"help": "Clear the optimizer state after each rewind."})
     recovery_steps: int | None = field(
         default=None, metadata={"help": "Steps of recovery after rewinding; 0: none (the paper); InvWNN: 600."}

@@ -74,8 +74,8 @@ def identity_of(unlearner: Unlearner, start: str) -> dict[str, Any]:
 
 
 def fixed_arguments(unlearner: Unlearner) -> dict[str, Any]:
-    """The arguments that must not change within a run."""
-    arguments = unlearner.args.to_dict()
+    """The arguments that must not change within a run, as they are used."""
+    arguments = {**unlearner.args.to_dict(), "freeze_normalization": unlearner.freezes_normalization}
     # The length of a run determines the learning rate at a step, unless that is constant.
     free = set(FREE_ARGUMENTS) if arguments["lr_scheduler_type"] == "constant" else {*FREE_ARGUMENTS} - {"num_rewinds"}
     return {name: value for name, value in arguments.items() if name not in free and not name.startswith(_NEUTRAL)}

@@ -103,14 +103,15 @@ class Unlearner(Trainer):
     hub_model_id: Any
     # What tables and records call the method; the name of the class by default.
     title: ClassVar[str] = ""
-    # Whether the method needs class labels, trains on D_f, trains on D_r, records trajectories, needs whole tensors
-    # (no FSDP), trains on surrogates itself, compares outputs, for which a diffusion model would draw noise.
+    # Whether the method needs class labels, trains on D_f, on D_r, on surrogates, and records trajectories.
     needs_labels: ClassVar[bool] = False
     needs_forget: ClassVar[bool] = True
     needs_retain: ClassVar[bool] = False
-    records_trajectory: ClassVar[bool] = False
-    needs_whole_weights: ClassVar[bool] = False
     needs_surrogates: ClassVar[bool] = False
+    records_trajectory: ClassVar[bool] = False
+    # Whether it works on whole tensors (no FSDP), on whole epochs, and on outputs for which nothing is drawn.
+    needs_whole_weights: ClassVar[bool] = False
+    needs_whole_epochs: ClassVar[bool] = False
     needs_fixed_outputs: ClassVar[bool] = False
     # `recovery_steps` of a run whose arguments leave it open.
     default_recovery_steps: ClassVar[int] = 0
@@ -166,7 +167,8 @@ class Unlearner(Trainer):
             # The Trainer knows this of classes called `...ForCausalLM` only; the loss of a GPT2LMHeadModel would be
             # divided by one label too many in each row.
             self._loss_shifts_labels = True
-        self.tracked = TrackedParameters(parameters, {} if args.freeze_normalization else dict(model.named_buffers()))
+        buffers = {} if self.freezes_normalization else dict(model.named_buffers())
+        self.tracked = TrackedParameters(parameters, buffers)
         self.last_good = LastGoodWeights(self.tracked)
         # All weights as they were before a run was resumed, until its first step.
         self.weights_at_entry: Snapshot | None = None
@@ -276,6 +278,12 @@ class Unlearner(Trainer):
     # ---- Training ----
 
     @property
+    def freezes_normalization(self) -> bool:
+        """Whether the running statistics of BatchNorm stay as they are outside of a recovery."""
+        chosen = self.args.freeze_normalization
+        return not self.needs_retain if chosen is None else chosen
+
+    @property
     def recovering(self) -> bool:
         """Whether the run is in its second phase, see [`Recovery`]."""
         return self.run_state.recovering
@@ -358,8 +366,7 @@ class Unlearner(Trainer):
             if hasattr(model, "on_train_exit"):
                 contexts.callback(model.on_train_exit)
             contexts.enter_context(frozen_parameters(model, self.tracked.parameters))
-            if self.args.freeze_normalization:
-                contexts.enter_context(frozen_statistics(model))
+            contexts.enter_context(frozen_statistics(model, lambda: self.freezes_normalization or self.recovering))
             contexts.callback(self.last_good.remove_files)
             contexts.enter_context(good_weights_on_exit(self, folder))
             return super().train(folder, *args, **kwargs)

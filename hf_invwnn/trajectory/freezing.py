@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,18 +10,24 @@ from torch import nn
 
 
 @contextmanager
-def frozen_statistics(model: nn.Module) -> Iterator[None]:
+def frozen_statistics(model: nn.Module, when: Callable[[], bool] = lambda: True) -> Iterator[None]:
     """
     Within this context every layer with running statistics uses them for normalisation and leaves them bitwise
     unchanged, also in training mode. Its scale and shift still train.
 
     Args:
         model (`nn.Module`): The model; the mode of its layers is restored at the end.
+        when (`Callable`, *optional*): Asked before every forward pass whether this holds; always by default.
     """
+
+    def set_eval_mode(module: nn.Module, _: Any) -> None:
+        if when():
+            module.training = False
+
     layers = [layer for layer in model.modules() if getattr(layer, "running_mean", None) is not None]
     modes = [layer.training for layer in layers]
     # A hook, because the Trainer puts the whole model into training mode before every step.
-    hooks = [layer.register_forward_pre_hook(_set_eval_mode) for layer in layers]
+    hooks = [layer.register_forward_pre_hook(set_eval_mode) for layer in layers]
     try:
         yield
     finally:
@@ -53,10 +59,6 @@ def _set_requires_grad(model: nn.Module, names: Collection[str], value: bool) ->
     for name, parameter in model.named_parameters():
         if name in names:
             parameter.requires_grad_(value)
-
-
-def _set_eval_mode(module: nn.Module, _: Any) -> None:
-    module.training = False
 
 
 __all__ = ["frozen_parameters", "frozen_statistics"]

@@ -15,7 +15,7 @@ from datasets import Dataset
 from helpers import Examples, RaiseAt, build_model, copied, differing, unchanged, with_noise, without_seconds
 from torch import nn
 from torch.nn import functional
-from transformers import TrainingArguments
+from transformers import TrainerCallback, TrainingArguments
 
 from hf_invwnn import UnlearningArguments
 from hf_invwnn.methods import METHODS, make_unlearner, retrain
@@ -356,6 +356,48 @@ def test_scrub_alternates_max_and_min_steps(
     for step, value in expected.items():
         unlearner.state.global_step = step
         assert unlearner.compute_loss(memorised_vit, pair).item() == pytest.approx(value.item(), rel=1e-4)
+
+
+def test_scrub_ends_with_min_steps_alone(
+    make: Make, memorised_vit: nn.Module, noisy: Examples, retained: Examples
+) -> None:
+    """As the authors do in their last epochs."""
+    unlearner: Any = make("scrub", memorised_vit, {"max_epochs": 2})
+    pair = {"forget": batch_of(noisy), "retain": batch_of(retained)}
+    with torch.no_grad():
+        memorised_vit.classifier.bias.add_(0.3 * torch.arange(10.0))  # type: ignore[operator, union-attr]
+    losses = {}
+    for epoch, step in ((1.9, 20), (2.0, 20), (2.0, 21)):
+        unlearner.state.epoch, unlearner.state.global_step = epoch, step
+        losses[epoch, step] = unlearner.compute_loss(memorised_vit.train(), pair).item()
+    assert losses[1.9, 20] < 0 < losses[2.0, 20] == losses[2.0, 21]
+
+
+@pytest.mark.parametrize("name", ["fine_tuning", "neg_grad_plus", "scrub", "neg_grad"])
+def test_statistics_follow_where_retained_examples_are_trained_on(name: str, make: Make, digits: Examples) -> None:
+    """As these methods were published; never on the forget set alone, and not in a recovery."""
+    model = build_model("resnet")
+    buffers = {key for key, _ in model.named_buffers() if "running" in key}
+    before = copied(model)
+    watched: list[dict[str, torch.Tensor]] = []
+
+    class Watch(TrainerCallback):
+        def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+            if unlearner.recovering:
+                watched.append({key: value for key, value in copied(model).items() if key in buffers})
+
+    unlearner = make(name, model, num_rewinds=1, recovery_steps=3)
+    unlearner.add_callback(Watch())
+    unlearner.train()
+    assert bool(set(differing(copied(model), before)) & buffers) == (name != "neg_grad")
+    assert len(watched) >= 2 and differing(watched[0], watched[-1]) == []
+    assert unlearner.used_settings is not None
+    assert unlearner.used_settings["freeze_normalization"] is (name == "neg_grad")
+
+
+def test_ssd_needs_whole_epochs(make: Make, memorised_vit: nn.Module) -> None:
+    with unchanged(memorised_vit), pytest.raises(ValueError, match="must be 'epoch' for SSD"):
+        make("ssd", memorised_vit, snapshot_strategy="steps")
 
 
 def test_ssd_dampens_by_the_importances(

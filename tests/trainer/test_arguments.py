@@ -41,7 +41,7 @@ def test_the_defaults_that_are_documented(tmp_path: Path) -> None:
         "warmup_intervals": 0,
         "residual_scale": 0.5,
         "tracked_parameters": None,
-        "freeze_normalization": True,
+        "freeze_normalization": None,
         "reset_optimizer": False,
         "trajectory_dtype": "float32",
         "trajectory_storage": "cpu",
