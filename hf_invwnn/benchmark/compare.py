@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from ..files import read_json_object, write_json
-from ..methods import find_method
 from .equal_forgetting import at_ua
 from .jobs import run_jobs
 from .runs import READ_OFF_MARGIN, Run, evaluate_start, run_once
@@ -25,8 +25,8 @@ def compare(settings: ComparisonSettings, workers: int = 1) -> dict[str, Any]:
     """
     Runs a comparison, or what is missing of it, and writes `results.json`.
 
-    Settings are chosen with the first seed, by validation accuracy averaged over the levels and the target. With the
-    chosen setting every seed is run to exactly the target UA and evaluated there; and once more beyond all levels, for
+    Settings are chosen with one seed, by validation accuracy averaged over the levels and the target. With the chosen
+    setting every seed is run to exactly the target UA and evaluated there; and once more beyond all levels, for
     the curve, if some lie above the target.
 
     Args:
@@ -41,27 +41,35 @@ def compare(settings: ComparisonSettings, workers: int = 1) -> dict[str, Any]:
     """
     if workers < 1:
         raise ValueError(f"`workers` must be at least 1, got {workers}.")
-    first, *_ = settings.seeds
-    starts = {seed: prepare_start(settings, seed, only="") for seed in settings.seeds}
+    first = settings.choosing_seed
+    starts = {seed: prepare_start(settings, seed, only="") for seed in dict.fromkeys((first, *settings.seeds))}
     _check_retain(settings, starts[first])
-    missing = [(settings, seed, name) for seed, start in starts.items() for name in start.missing()]
+    missing = [
+        (settings, seed, name)
+        for seed, start in starts.items()
+        for name in start.missing()
+        if seed in settings.seeds or name == "original"  # what is retrained is only reported
+    ]
     run_jobs(_train, missing, workers, "starting points", fresh=True)
     eval_split = "validation" if len(starts[first].splits.validation) else "test"
     if eval_split == "test":
         logger.warning("there is no validation set: settings are chosen on the test set, which favours all of them")
     sweeps = {method.name: _sweep(settings, first, method, eval_split) for method in settings.methods}
     run_jobs(_run, [run for runs in sweeps.values() for run in runs], workers, "sweep")
-    references = {seed: _references(start) for seed, start in starts.items()}
+    references = {seed: _references(starts[seed]) for seed in settings.seeds}
     choices = {name: _choose(settings, starts[first], runs, eval_split) for name, runs in sweeps.items()}
     final = {
-        (name, seed): _final_runs(settings, seed, name, choice["setting"], target_of(settings, references[seed]))
+        (sweep.name, seed): _final_runs(
+            settings, seed, sweep, choices[sweep.name]["setting"], target_of(settings, references[seed])
+        )
         for seed in settings.seeds
-        for name, choice in choices.items()
+        for sweep in settings.methods
     }
     run_jobs(_run, [run for runs in final.values() for run in runs], workers, "chosen", fresh=True)
     results = {
         "title": settings.title,
         "seeds": list(settings.seeds),
+        "chosen_with": first,
         "levels": list(settings.levels),
         "target_ua": settings.target_ua,
         "dataset": settings.dataset,
@@ -69,14 +77,15 @@ def compare(settings: ComparisonSettings, workers: int = 1) -> dict[str, Any]:
         "counts": starts[first].splits.summary()["counts"],
         "references": {str(seed): metrics for seed, metrics in references.items()},
         "methods": {
-            name: {
-                "title": find_method(name).title,
-                "needs_forget": find_method(name).needs_forget,
-                "needs_retain": find_method(name).needs_retain,
-                **choice,
-                "seeds": {str(seed): _final_result(final[name, seed], starts[seed]) for seed in starts},
+            sweep.name: {
+                "method": sweep.method or sweep.name,
+                "title": sweep.title,
+                "needs_forget": sweep.kind.needs_forget,
+                "needs_retain": sweep.kind.needs_retain,
+                **choices[sweep.name],
+                "seeds": {str(seed): _final_result(final[sweep.name, seed], starts[seed]) for seed in settings.seeds},
             }
-            for name, choice in choices.items()
+            for sweep in settings.methods
         },
     }
     write_json(results, Path(settings.output_dir) / "results.json")
@@ -89,7 +98,7 @@ def target_of(settings: ComparisonSettings, references: Mapping[str, Any]) -> fl
 
 
 def _check_retain(settings: ComparisonSettings, start: StartingPoint) -> None:
-    need_retain = [method.name for method in settings.methods if find_method(method.name).needs_retain]
+    need_retain = [sweep.name for sweep in settings.methods if sweep.kind.needs_retain]
     if need_retain and not start.has_retrained:
         raise ValueError(
             f"`methods`: {', '.join(need_retain)} train on retained examples, and the scenario "
@@ -107,16 +116,21 @@ def _run(run: Run) -> None:
 
 
 def _sweep(settings: ComparisonSettings, seed: int, method: MethodSweep, eval_split: str) -> list[Run]:
-    return [Run(settings, seed, method.name, setting, (eval_split,)) for setting in method.settings()]
+    return [
+        Run(settings, seed, method.method or method.name, setting, (eval_split,), row=method.name)
+        for setting in method.settings()
+    ]
 
 
 def _final_runs(
-    settings: ComparisonSettings, seed: int, method: str, setting: Mapping[str, Any], target: float
+    settings: ComparisonSettings, seed: int, sweep: MethodSweep, setting: Mapping[str, Any], target: float
 ) -> list[Run]:
     """The runs of a chosen setting: for the curve and for the target, one run unless a level lies near the target."""
+    method = sweep.method or sweep.name
+    at_target = Run(settings, seed, method, setting, None, target, row=sweep.name)
     if target >= max(settings.levels) + READ_OFF_MARGIN:
-        return [Run(settings, seed, method, setting, None, target)]
-    return [Run(settings, seed, method, setting), Run(settings, seed, method, setting, (), target)]
+        return [at_target]
+    return [dataclasses.replace(at_target, target_ua=None), dataclasses.replace(at_target, eval_splits=())]
 
 
 def _references(start: StartingPoint) -> dict[str, Any]:

@@ -46,6 +46,7 @@ class Run:
             validation set; of D_r as many examples as the test set has.
         target_ua (`float`, *optional*): Stop exactly there and evaluate the model. By default the run goes beyond the
             last level, and only its curve is saved.
+        row (`str`, *optional*): The row of the comparison; the method by default.
     """
 
     settings: ComparisonSettings
@@ -54,6 +55,7 @@ class Run:
     setting: Mapping[str, Any]
     eval_splits: tuple[str, ...] | None = None
     target_ua: float | None = None
+    row: str | None = None
 
     @property
     def path(self) -> Path:
@@ -84,7 +86,7 @@ def run_once(run: Run, start: StartingPoint | None = None) -> dict[str, Any]:
     """
     if run.path.exists() and (result := read_json_object(run.path)).get("target_ua") == run.target_ua:
         return result
-    settings, start = run.settings, start or prepare_start(run.settings, run.seed)
+    settings, start = run.settings, start or prepare_start(run.settings, run.seed, only="original")
     needs_all = run.eval_splits is None or run.target_ua is not None
     datasets = start.datasets(None if needs_all else ("forget", *(run.eval_splits or ())))
     eval_sets = _evaluation_sets(run, datasets)
@@ -109,15 +111,15 @@ def run_once(run: Run, start: StartingPoint | None = None) -> dict[str, Any]:
         reached = history[-1]["ua"] >= run.target_ua - tolerance
         result["metrics"] = evaluate_start(unlearner.model, datasets) if reached else None
         if reached and run.seed == settings.seeds[0]:
-            unlearner.save_model(str(unlearned_folder(settings, run.method)))
+            unlearner.save_model(str(unlearned_folder(settings, run.row or run.method)))
     run.path.parent.mkdir(parents=True, exist_ok=True)
     write_json(result, run.path)
     return result
 
 
-def unlearned_folder(settings: ComparisonSettings, method: str) -> Path:
-    """Folder of the model that a method made with the first seed, at the target UA."""
-    return Path(settings.output_dir) / "unlearned" / method
+def unlearned_folder(settings: ComparisonSettings, row: str) -> Path:
+    """Folder of the model of a row with the first seed, at the target UA."""
+    return Path(settings.output_dir) / "unlearned" / row.replace(" ", "_")
 
 
 def build_unlearner(

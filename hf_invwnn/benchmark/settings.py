@@ -16,6 +16,7 @@ from ..image_classification import DataArguments, ModelArguments, ScenarioArgume
 from ..methods import find_method
 from ..trainer.arguments import UnlearningArguments
 from ..trainer.identity import own_parameters
+from ..trainer.unlearner import Unlearner
 
 
 # Arguments that a comparison sets itself, the same for every method.
@@ -27,16 +28,29 @@ _RUN_VERSION = 2
 @dataclass(frozen=True)
 class MethodSweep:
     """
-    The settings to try for a method.
+    The settings to try for a row of a comparison.
 
     Args:
-        name (`str`): One of [`~hf_invwnn.methods.method_names`].
+        name (`str`): The row; the name of its method if `method` is not given.
         grid (`dict[str, list]`): Name of an argument -> values; fields of [`UnlearningArguments`], or parameters of
             the method itself. Every combination is tried.
+        method (`str`, *optional*): One of [`~hf_invwnn.methods.method_names`], for a method in several rows, such as
+            with recovery and without.
     """
 
     name: str
     grid: Mapping[str, list[Any]]
+    method: str | None = None
+
+    @property
+    def kind(self) -> type[Unlearner]:
+        """The class of the method."""
+        return find_method(self.method or self.name)
+
+    @property
+    def title(self) -> str:
+        """What tables call the row."""
+        return self.name if self.method else self.kind.title
 
     def settings(self) -> list[dict[str, Any]]:
         """Every combination."""
@@ -63,7 +77,9 @@ class ComparisonSettings:
         levels (`list[float]`): UA, in percent, at which curves are read off.
         target_ua (`float` or `"retrained"`, defaults to `"retrained"`): UA, in percent, of the main table;
             `"retrained"` is the UA of the retrained model.
-        seeds (`list[int]`): Settings are chosen with the first.
+        seeds (`list[int]`): The seeds that are reported.
+        chosen_with (`int`, *optional*): The seed that settings are chosen with, best one that is not reported; the
+            first of `seeds` by default.
     """
 
     title: str
@@ -80,6 +96,7 @@ class ComparisonSettings:
     levels: tuple[float, ...] = (25.0, 50.0, 70.0)
     target_ua: float | str = "retrained"
     seeds: tuple[int, ...] = (0,)
+    chosen_with: int | None = None
 
     def __post_init__(self) -> None:
         if not self.methods:
@@ -99,6 +116,11 @@ class ComparisonSettings:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
         for sweep in self.methods:
             _check_grid(sweep)
+
+    @property
+    def choosing_seed(self) -> int:
+        """The seed that settings are chosen with."""
+        return self.seeds[0] if self.chosen_with is None else self.chosen_with
 
     @property
     def dataset(self) -> str:
@@ -153,7 +175,7 @@ def read_settings(path: str | os.PathLike, dataset: str | None = None) -> Compar
     for name in ("training", "unlearning"):
         if not isinstance(values.get(name) or {}, dict):
             raise ValueError(f"`{name}` must hold `name: value` lines, got {values[name]!r}.")
-    methods = tuple(MethodSweep(name, grid or {}) for name, grid in (values.pop("methods") or {}).items())
+    methods = tuple(_sweep(name, grid or {}) for name, grid in (values.pop("methods") or {}).items())
     for name in ("levels", "seeds"):
         if name in values and not isinstance(values[name], list):
             raise ValueError(f"`{name}` must be a list, got {values[name]!r}.")
@@ -162,9 +184,16 @@ def read_settings(path: str | os.PathLike, dataset: str | None = None) -> Compar
     return ComparisonSettings(methods=methods, **values)
 
 
+def _sweep(name: str, grid: Any) -> MethodSweep:
+    if not isinstance(grid, dict):
+        raise ValueError(f"`methods`: {name} must hold `name: values` lines, got {grid!r}.")
+    rest = {key: values for key, values in grid.items() if key != "method"}
+    return MethodSweep(name, rest, grid.get("method"))
+
+
 def _check_grid(sweep: MethodSweep) -> None:
     known = {item.name for item in dataclasses.fields(UnlearningArguments)} - set(_FIXED)
-    own = own_parameters(find_method(sweep.name)) | {"surrogates"}
+    own = own_parameters(sweep.kind) | {"surrogates"}
     for name, values in sweep.grid.items():
         if name not in known | own:
             raise ValueError(

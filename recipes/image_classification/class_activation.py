@@ -20,7 +20,6 @@ from transformers import HfArgumentParser
 
 from hf_invwnn.benchmark import prepare_start, unlearned_folder
 from hf_invwnn.image_classification import load_classifier
-from hf_invwnn.methods import find_method
 
 
 @dataclass
@@ -37,7 +36,7 @@ def main() -> None:
     for method in settings.methods:
         folder = unlearned_folder(settings, method.name)
         if folder.exists():
-            models[find_method(method.name).title], _ = load_classifier(folder)
+            models[method.title], _ = load_classifier(folder)
         else:
             logging.warning("%s has no model: it did not reach the target UA", method.name)
 

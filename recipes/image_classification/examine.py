@@ -22,7 +22,6 @@ from transformers.utils import logging as transformers_logging
 from hf_invwnn.audit.tables import markdown_table
 from hf_invwnn.benchmark import prepare_start, unlearned_folder
 from hf_invwnn.evaluation import evaluate_pair
-from hf_invwnn.methods import find_method
 
 
 @dataclass
@@ -68,7 +67,7 @@ def main() -> None:
         )
         if "original" in results:
             rows += [row(name, results[name]) for name in ("original", "retrained")]
-        rows.append(row(find_method(method.name).title, results["unlearned"], results["shares"]))
+        rows.append(row(method.title, results["unlearned"], results["shares"]))
         logging.info(" | ".join(rows[-1]))
     text = markdown_table(rows) + "\n"
     (Path(settings.output_dir) / "examined.md").write_text(text)

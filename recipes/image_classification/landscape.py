@@ -79,8 +79,8 @@ def main() -> None:
     chosen = {name: results["methods"][name] for name in args.methods}
     references = results["references"][str(seed)]
     paths = {
-        method["title"]: path_of(settings, start, references, name, method["setting"])
-        for name, method in chosen.items()
+        method["title"]: path_of(settings, start, references, method["method"], method["setting"])
+        for method in chosen.values()
     }
 
     model = start.model().to(memory_format=torch.contiguous_format)

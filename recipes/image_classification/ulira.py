@@ -28,7 +28,6 @@ from hf_invwnn.audit.tables import markdown_table
 from hf_invwnn.benchmark import ComparisonSettings, Run, build_unlearner, prepare_start
 from hf_invwnn.files import read_json_object, write_json
 from hf_invwnn.image_classification import predict
-from hf_invwnn.methods import find_method
 from hf_invwnn.metrics import per_example, ulira
 
 
@@ -63,7 +62,7 @@ def shadow(
     results["retrained"], target_ua = confidences(start.model("retrained"), forget)
     for name, choice in chosen.items():
         unlearner = build_unlearner(
-            Run(own, number, name, choice["setting"], (), target_ua), start, {"forget": forget}, {}
+            Run(own, number, choice["method"], choice["setting"], (), target_ua), start, {"forget": forget}, {}
         )
         unlearner.train()
         results[name], _ = confidences(unlearner.model, forget)
@@ -94,7 +93,7 @@ def main() -> None:
     rows = [["model", "AUC", "accuracy", "detected at 1 % false positives"]]
     for name in ("original", *args.methods):
         attack = ulira(np.array([result[name] for result in shadows]), unseen)
-        title = name if name == "original" else find_method(name).title
+        title = name if name == "original" else comparison["methods"][name]["title"]
         rows.append([title, f"{attack.auc:.3f}", f"{attack.accuracy:.3f}", f"{100 * attack.tpr_at_fpr:.1f} %"])
     text = markdown_table(rows) + "\n"
     (folder / "ulira.md").write_text(text)

@@ -106,6 +106,39 @@ def test_snapshots_may_be_closer_than_an_epoch(tmp_path: Path, finished: tuple[P
 
 
 @pytest.mark.slow
+def test_a_method_may_have_several_rows_and_settings_are_chosen_with_a_seed_that_is_not_reported(
+    tmp_path: Path, finished: tuple[Path, dict[str, Any]]
+) -> None:
+    """The row with recovery recovers, the other does not; what is retrained is needed for the reported seed alone."""
+    folder, _ = finished
+    shutil.copytree(folder / "out" / "starts", tmp_path / "out" / "starts")
+    retrained = prepare_start(read_settings(config(tmp_path)), 1, only="").folder / "retrained"
+    shutil.rmtree(retrained)
+    quick = {"learning_rate": [3e-3]}
+    changes = {
+        "methods": {
+            "random_label": {"learning_rate": [1e-3, 3e-3]},
+            "with recovery": {"method": "random_label", "recovery_steps": [4], **quick},
+        },
+        "seeds": [0],
+        "chosen_with": 1,
+        "levels": [20],
+    }
+    results = compare(read_settings(config(tmp_path, **changes)))
+    assert not retrained.exists() and list(results["references"]) == ["0"] and results["chosen_with"] == 1
+    alone, recovered = results["methods"].values()
+    assert (recovered["method"], recovered["title"], alone["title"]) == (
+        "random_label",
+        "with recovery",
+        "Random Label",
+    )
+    assert "after recovery" in recovered["seeds"]["0"]["stopped"]
+    assert "recovery" not in alone["seeds"]["0"]["stopped"]
+    assert (tmp_path / "out" / "unlearned" / "with_recovery" / "model.safetensors").exists()
+    assert "| with recovery | D_f | 1 |" in comparison_table(results)
+
+
+@pytest.mark.slow
 def test_a_method_that_did_not_reach_the_target_has_no_numbers(finished: tuple[Path, dict[str, Any]]) -> None:
     _, results = finished
     assert all(run["metrics"] is None for run in results["methods"]["neg_grad"]["seeds"].values())
@@ -317,7 +350,7 @@ def test_own_parameters_of_methods() -> None:
     assert own_parameters(find_method("salun")) == {"mask_share"}
     assert own_parameters(find_method("boundary_shrink")) == {"step", "pixel_mean", "pixel_std"}
     assert own_parameters(find_method("invwnn")) == {"predictor"}
-    assert own_parameters(find_method("scrub")) == {"alpha", "gamma", "temperature", "min_steps"}
+    assert own_parameters(find_method("scrub")) == {"alpha", "gamma", "temperature", "min_steps", "max_epochs"}
     sweep = MethodSweep("scrub", {"learning_rate": [1, 2], "alpha": [3, 4, 5]})
     assert len(sweep.settings()) == 6
     assert isinstance(ComparisonSettings("", "", {}, {}, {}, {}, (sweep,)), ComparisonSettings)
