@@ -148,7 +148,8 @@ import hf_invwnn.audit, hf_invwnn.benchmark, hf_invwnn.cli.demo, hf_invwnn.evalu
 sizes = dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=1, intermediate_size=8)
 model = ViTForImageClassification(ViTConfig(image_size=8, patch_size=4, num_channels=1, num_labels=3, **sizes))
 forget = [{"pixel_values": torch.randn(1, 8, 8), "labels": index % 3} for index in range(6)]
-args = UnlearningArguments("out", num_rewinds=1, num_snapshots=2, use_cpu=True, report_to="none", disable_tqdm=True)
+options = dict(num_rewinds=1, num_snapshots=2, recovery_steps=4, use_cpu=True, report_to="none", disable_tqdm=True)
+args = UnlearningArguments("out", **options)
 trainer = InvWNNUnlearner(model, args, forget, predictor=LinearPredictor())
 trainer.train()
 print("rounds:", trainer.run_state.rounds)

@@ -23,6 +23,9 @@ class RunArguments:
     learning_rate: float = field(default=1e-4, metadata={"help": "Learning rate of the optimizer."})
     residual_scale: float = field(default=1.0, metadata={"help": "Factor of the predicted change of each rewind."})
     num_rewinds: int = field(default=30, metadata={"help": "Maximum number of rounds."})
+    recovery_steps: int | None = field(
+        default=None, metadata={"help": "Steps of recovery after the rewinds; InvWNN: 600, other methods: 0."}
+    )
     batch_size: int = field(default=32, metadata={"help": "Images in an optimizer step."})
     seed: int = field(default=0, metadata={"help": "Seed of the order of the images and of the training noise."})
 
@@ -50,6 +53,7 @@ def unlearn_diffusion(arguments: ForgetClassArguments, data: DataArguments, run:
         learning_rate=run.learning_rate,
         residual_scale=run.residual_scale,
         num_rewinds=run.num_rewinds,
+        recovery_steps=run.recovery_steps,
         snapshot_strategy="steps",
         per_device_train_batch_size=run.batch_size,
         per_device_eval_batch_size=max(run.batch_size, 256),

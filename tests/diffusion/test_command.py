@@ -22,7 +22,7 @@ def original(pipeline: DDPMPipeline, tmp_path: Path) -> Path:
 @pytest.fixture
 def words(original: Path, classifier_folder: Path, tmp_path: Path) -> list[str]:
     judge = ["--classifier", str(classifier_folder), "--num_images", "12", "--kid_subset_size", "10"]
-    pace = ["--num_rewinds", "1", "--num_inference_steps", "2", "--max_forget_ratio", "0"]
+    pace = ["--num_rewinds", "1", "--recovery_steps", "4", "--num_inference_steps", "2", "--max_forget_ratio", "0"]
     folders = ["--pipeline", str(original), "--output_dir", str(tmp_path / "out")]
     return ["unlearn-diffusion", *folders, "--dataset", "digits", "--forget-class", "4", *judge, *pace]
 
@@ -43,9 +43,8 @@ def test_a_class_is_forgotten_and_the_pipeline_saved(
 
 def test_without_a_classifier_all_rounds_are_done(original: Path, tmp_path: Path) -> None:
     folders = ["--pipeline", str(original), "--output_dir", str(tmp_path / "out")]
-    assert (
-        main(["unlearn-diffusion", *folders, "--dataset", "digits", "--forget-class", "4", "--num_rewinds", "1"]) == 0
-    )
+    pace = ["--num_rewinds", "1", "--recovery_steps", "4"]
+    assert main(["unlearn-diffusion", *folders, "--dataset", "digits", "--forget-class", "4", *pace]) == 0
     results = json.loads((tmp_path / "out" / "results.json").read_text())
     assert results["stopped"] == "rewinding and recovery are done after recovery (all 1 rounds are done)"
     before, after = (copied(load_pipeline(folder).pipeline.unet) for folder in (original, tmp_path / "out"))

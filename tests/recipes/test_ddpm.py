@@ -49,7 +49,7 @@ def test_a_trained_pipeline_has_its_average_and_a_classifier_its_accuracy(traine
 
 
 def test_unlearning_writes_pipeline_results_and_plots(trained: Path) -> None:
-    few = ("--num_images", "100", "--num_inference_steps", "2", "--num_rewinds", "1")
+    few = ("--num_images", "100", "--num_inference_steps", "2", "--num_rewinds", "1", "--recovery_steps", "4")
     launch("unlearn.py", "--config", str(RECIPES / "configs" / "digits_unlearn.yaml"), *few, cwd=trained)
     folder = trained / "outputs" / "ddpm" / "digits" / "unlearned"
     assert json.loads((folder / "results.json").read_text())["unlearned"]["kid"] is not None

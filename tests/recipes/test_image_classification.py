@@ -53,7 +53,7 @@ def test_train_retrain_and_unlearn_from_the_configurations(tmp_path: Path) -> No
     ended = launch(
         "unlearn.py",
         *("--model", original, "--retrained", retrained, "--splits_dir", splits, "--output_dir", unlearned),
-        *("--num_rewinds", "1", "--snapshot_strategy", "steps"),
+        *("--num_rewinds", "1", "--snapshot_strategy", "steps", "--recovery_steps", "4"),
         config="digits_vit_unlearn.yaml",
     )
     assert ended.returncode == 0, ended.stderr

@@ -75,6 +75,7 @@ def test_a_derived_method_has_the_title_of_its_base_class(
 ) -> None:
     """Without a test set, TA is the accuracy on the set of unseen examples."""
     options = {"num_rewinds": 1, "num_snapshots": 2, "save_strategy": "no", "report_to": "none", "use_cpu": True}
+    options |= {"recovery_steps": 0}
     args = UnlearningArguments(str(tmp_path), disable_tqdm=True, logging_strategy="no", **options)
     unlearner = OwnUnlearner(memorised_vit, args, noisy, unseen, predictor=LinearPredictor())
     unlearner.train()
