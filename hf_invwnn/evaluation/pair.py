@@ -16,6 +16,7 @@ from ..image_classification import ImageTensors, ProcessedImages, load_classifie
 from ..metrics import METRICS, MODELS, forgetting_shares, per_example, retraining_distance, unlearning_metrics
 from ..metrics.retraining_distance import NAMES
 from ..scenarios import UnlearningSplits
+from .left_behind import left_behind, left_behind_table
 from .relearning import relearn
 
 
@@ -49,8 +50,9 @@ def evaluate_pair(
             `max_steps` of [`relearn`]; 0 steps skip relearning.
 
     Returns:
-        `dict`: The content of `evaluation.json`: RA, UA, TA, MIA, loss AUC and relearning of each model, the distance
-        between the unlearned and the retrained model, and the shares.
+        `dict`: The content of `evaluation.json`: RA, UA, TA, MIA, loss AUC, relearning and what else is
+        [left behind](`left_behind`) of each model, the distance between the unlearned and the retrained model, and the
+        shares.
 
     Raises:
         ValueError: A model has fewer classes than the splits, or the retain set is empty.
@@ -61,6 +63,7 @@ def evaluate_pair(
     results: dict[str, Any] = {}
     confidences: dict[str, np.ndarray] = {}
     columns: dict[str, Any] = {"row": list(splits.forget_indices)}
+    before = None if original is None else load_classifier(original)[0]
     for name, source in sources.items():
         if source is None:
             continue
@@ -73,6 +76,7 @@ def evaluate_pair(
         examples = per_example(logits["forget"], labels["forget"])
         confidences[name] = examples.confidences
         columns |= {f"{name}_loss": examples.losses, f"{name}_confidence": examples.confidences}
+        results[name]["left_behind"] = left_behind(classifier, sets, before if name == "unlearned" else None)
         if max_relearning_steps:
             relearning = relearn(
                 classifier,
@@ -114,6 +118,7 @@ def evaluation_table(results: dict[str, Any]) -> str:
     return (
         f"{markdown_table(rows)}\n\nOf the forget set, {shares['under']:.1f} % are forgotten less than by retraining, "
         f"{shares['over']:.1f} % more, {shares['matched']:.1f} % as much (within {shares['margin']:g} in confidence)."
+        f"\n\nWhat is left of the forget set in the weights:\n\n{left_behind_table(results)}"
     )
 
 

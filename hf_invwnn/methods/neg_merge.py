@@ -32,6 +32,7 @@ class NegMergeUnlearner(Unlearner):
     """
 
     title = "NegMerge"
+    needs_whole_weights = True
 
     def __init__(
         self, *args: Any, runs: int = 5, rates: tuple[float, ...] = (1.0, 0.5, 2.0), retain_dataset: Any = None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .catalogue import METRICS, MODELS, Metric
 from .forgetting_shares import ForgettingShares, forgetting_shares
 from .intervals import Interval, share_interval
+from .klom import KLoM, klom, margins
 from .loading import MODULES, load, metric_path
 from .loss_auc import loss_auc
 from .membership_inference import membership_inference
@@ -21,12 +22,15 @@ __all__ = [
     "MODULES",
     "ForgettingShares",
     "Interval",
+    "KLoM",
     "Metric",
     "PerExample",
     "ULiRA",
     "forgetting_shares",
+    "klom",
     "load",
     "loss_auc",
+    "margins",
     "membership_inference",
     "metric_path",
     "per_example",

@@ -13,12 +13,14 @@ from torch import nn
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
 from hf_invwnn.cli.main import main
+from hf_invwnn.evaluation import quantized, weight_distance
 from hf_invwnn.image_classification import (
     DataArguments,
     ImageTensors,
     ScenarioArguments,
     evaluate_model,
     make_splits,
+    predict,
 )
 
 
@@ -55,6 +57,7 @@ def test_two_models_are_evaluated_as_by_an_independent_computation(
     assert main(words(folders, "--max-relearning-steps=2", f"--original={folders['retrained']}")) == 0
     output = capsys.readouterr().out
     assert "steps on D_r to relearn D_f" in output and "never; up to" in output
+    assert "| model | UA in 8 bits | UA in 4 bits | weights changed in 4 bits (%) | nearest mean (%) |" in output
     results = json.loads(Path(folders["out"], "evaluation.json").read_text())
     splits = make_splits(DataArguments(max_train_examples=200, max_test_examples=60), ScenarioArguments(), seed=0)
     processor = ViTImageProcessorPil.from_pretrained(folders["unlearned"])
@@ -63,6 +66,14 @@ def test_two_models_are_evaluated_as_by_an_independent_computation(
         model = ViTForImageClassification.from_pretrained(folders[name])
         expected = evaluate_model(model, sets)
         assert {metric: results[name][metric] for metric in expected} == pytest.approx(expected)
+        found = results[name]["left_behind"]
+        rounded, _ = predict(quantized(model, 4), sets["forget"], 500)
+        assert found["ua_4_bits"] == pytest.approx(100 * np.mean(rounded.argmax(1) != sets["forget"].labels.numpy()))
+        assert 0 <= found["linear"] <= 100
+    found = results["unlearned"]["left_behind"]
+    both = [ViTForImageClassification.from_pretrained(folders[name]) for name in ("retrained", "unlearned")]
+    assert found["relative"] == pytest.approx(weight_distance(*both)["relative"])
+    assert "barrier" in found and "barrier" not in results["retrained"]["left_behind"]
     assert results["original"]["TA"] == results["retrained"]["TA"]
     assert sum(results["shares"][name] for name in ("under", "over", "matched")) == pytest.approx(100)
     table = Dataset.from_parquet(str(Path(folders["out"], "per_example.parquet")))
