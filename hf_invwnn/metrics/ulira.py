@@ -7,6 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 
+_RESAMPLES = 200
+
+
 @dataclass(frozen=True)
 class ULiRA:
     """
@@ -18,12 +21,15 @@ class ULiRA:
         accuracy (`float`): Accuracy of the attack with equal priors; the goal is 0.5.
         tpr_at_fpr (`float`): True positive rate (forgotten examples) at the given false positive rate (unseen ones).
         examples (`np.ndarray` of shape `(N,)`): Accuracy on each example.
+        auc_low (`float`), auc_high (`float`): 95 % interval of the AUC, by a bootstrap over the models of both kinds.
     """
 
     auc: float
     accuracy: float
     tpr_at_fpr: float
     examples: np.ndarray
+    auc_low: float
+    auc_high: float
 
 
 def ulira(unlearned: np.ndarray, unseen: np.ndarray, false_positive_rate: float = 0.01) -> ULiRA:
@@ -57,12 +63,26 @@ def ulira(unlearned: np.ndarray, unseen: np.ndarray, false_positive_rate: float 
     negative = _log_likelihood(second, first, own=False) - _log_likelihood(second, second, own=True)
     threshold = np.quantile(negative, 1 - false_positive_rate)
     by_example = ((positive > 0).mean(axis=0) + (negative <= 0).mean(axis=0)) / 2
+    low, high = _interval(positive, negative)
     return ULiRA(
+        auc_low=low,
+        auc_high=high,
         auc=_auc(positive.ravel(), negative.ravel()),
         accuracy=float(by_example.mean()),
         tpr_at_fpr=float((positive > threshold).mean()),
         examples=by_example,
     )
+
+
+def _interval(positive: np.ndarray, negative: np.ndarray) -> tuple[float, float]:
+    """Percentiles of the AUC over draws of the scored models; what scores them stays as it is."""
+    generator = np.random.default_rng(0)
+    found = []
+    for _ in range(_RESAMPLES):
+        drawn = (values[generator.integers(len(values), size=len(values))] for values in (positive, negative))
+        found.append(_auc(*(values.ravel() for values in drawn)))
+    low, high = np.percentile(found, [2.5, 97.5])
+    return float(low), float(high)
 
 
 def _logit(probability: np.ndarray) -> np.ndarray:

@@ -32,6 +32,15 @@ def test_the_attack_reaches_the_accuracy_of_the_optimal_classifier() -> None:
     assert attack.examples.mean() == pytest.approx(attack.accuracy)
 
 
+def test_the_interval_is_that_of_models_and_not_of_examples() -> None:
+    """With few models it is wide, however many examples there are; it holds the value."""
+    few, many = (ulira(probabilities(0.7, 1, models=count), probabilities(0.0, 2, models=count)) for count in (4, 60))
+    for attack in (few, many):
+        assert attack.auc_low <= attack.auc <= attack.auc_high
+    assert few.auc_high - few.auc_low > 1.5 * (many.auc_high - many.auc_low)
+    assert many.auc_low > 0.5
+
+
 def test_scores_equal_an_independent_computation() -> None:
     unlearned, unseen = probabilities(1.0, 3, models=5, examples=4), probabilities(0.0, 4, models=4, examples=4)
     phi, psi = (np.log(p / (1 - p)) for p in (unlearned, unseen))
