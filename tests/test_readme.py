@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 from transformers import ViTConfig, ViTForImageClassification, ViTImageProcessorPil
 
+from hf_invwnn import InvWNNUnlearner
+from hf_invwnn.cli import demo
 from hf_invwnn.cli.main import COMMANDS, main
 from hf_invwnn.image_classification import digit_images
 
@@ -37,7 +39,11 @@ def run_python(page: str) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_the_commands_and_the_example_of_the_readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo trains and recovers for less time than it does for users, which takes minutes."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(demo, "EPOCHS", 90)
+    monkeypatch.setattr(demo, "RECOVERY_STEPS", 60)
+    monkeypatch.setattr(InvWNNUnlearner, "default_recovery_steps", 60)
     main(["demo"])
     names = run_python("README.md")
     unlearner = names["unlearner"]
