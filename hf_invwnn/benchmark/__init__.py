@@ -1,6 +1,6 @@
 """Benchmark: every method from the same starting points, each with its own sweep, compared at equal forgetting."""
 
-from .compare import compare
+from .compare import compare, finished_results
 from .equal_forgetting import at_ua
 from .runs import Run, build_unlearner, evaluate_start, unlearned_folder
 from .settings import ComparisonSettings, MethodSweep, read_settings
@@ -16,6 +16,7 @@ __all__ = [
     "at_ua",
     "build_unlearner",
     "evaluate_start",
+    "finished_results",
     "compare",
     "prepare_start",
     "read_settings",

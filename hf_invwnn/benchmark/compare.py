@@ -68,6 +68,7 @@ def compare(settings: ComparisonSettings, workers: int = 1) -> dict[str, Any]:
     run_jobs(_run, [run for runs in final.values() for run in runs], workers, "chosen", fresh=True)
     results = {
         "title": settings.title,
+        "settings": settings.results_hash(),
         "seeds": list(settings.seeds),
         "chosen_with": first,
         "levels": list(settings.levels),
@@ -83,12 +84,38 @@ def compare(settings: ComparisonSettings, workers: int = 1) -> dict[str, Any]:
                 "needs_forget": sweep.kind.needs_forget,
                 "needs_retain": sweep.kind.needs_retain,
                 **choices[sweep.name],
+                "at_edge": sweep.at_edge(choices[sweep.name]["setting"]),
                 "seeds": {str(seed): _final_result(final[sweep.name, seed], starts[seed]) for seed in settings.seeds},
             }
             for sweep in settings.methods
         },
     }
     write_json(results, Path(settings.output_dir) / "results.json")
+    return results
+
+
+def finished_results(settings: ComparisonSettings) -> dict[str, Any]:
+    """
+    The content of `results.json` of a finished comparison.
+
+    Args:
+        settings ([`ComparisonSettings`]): The comparison.
+
+    Raises:
+        FileNotFoundError: It has not been run.
+        ValueError: The file holds the results of other settings, or a seed is missing for a method.
+    """
+    path = Path(settings.output_dir) / "results.json"
+    if not path.exists():
+        raise FileNotFoundError(f"`output_dir`: there is no {path}; run the comparison first.")
+    results = read_json_object(path)
+    if results.get("settings") != settings.results_hash():
+        raise ValueError(f"`output_dir`: {path} holds the results of other settings; run the comparison again.")
+    for name, method in results["methods"].items():
+        if missing := sorted(set(map(str, settings.seeds)) - set(method["seeds"])):
+            raise ValueError(
+                f"`output_dir`: {path} lacks seed {', '.join(missing)} of {name}; run the comparison again."
+            )
     return results
 
 
@@ -173,4 +200,4 @@ def _final_result(runs: Sequence[Run], start: StartingPoint) -> dict[str, Any]:
     }
 
 
-__all__ = ["compare", "target_of"]
+__all__ = ["compare", "finished_results", "target_of"]

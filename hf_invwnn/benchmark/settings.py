@@ -52,6 +52,15 @@ class MethodSweep:
         """What tables call the row."""
         return self.name if self.method else self.kind.title
 
+    def at_edge(self, setting: Mapping[str, Any]) -> list[str]:
+        """Names of the arguments whose value in a setting is the smallest or the largest of its grid."""
+        numbers = {
+            name: values
+            for name, values in self.grid.items()
+            if len(values) > 1 and all(isinstance(value, (int, float)) for value in values)
+        }
+        return [name for name, values in numbers.items() if setting[name] in (min(values), max(values))]
+
     def settings(self) -> list[dict[str, Any]]:
         """Every combination."""
         return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
@@ -131,6 +140,13 @@ class ComparisonSettings:
     def sweep_levels(self) -> tuple[float, ...]:
         """UA, in percent, at which settings are chosen: the levels, and the target if it is a number."""
         return self.levels if isinstance(self.target_ua, str) else tuple(sorted({*self.levels, float(self.target_ua)}))
+
+    def results_hash(self) -> str:
+        """Name of the results of this comparison: a hash of everything that determines them."""
+        methods = [[sweep.name, sweep.method, dict(sweep.grid)] for sweep in self.methods]
+        seeds = [self.start_hash(seed) for seed in (self.choosing_seed, *self.seeds)]
+        shared = [dict(self.unlearning), self.budget_steps, self.interval_steps, self.measure_steps, self.target_ua]
+        return _hash([_RUN_VERSION, methods, seeds, shared, list(self.levels)], 0)
 
     def start_hash(self, seed: int) -> str:
         """Name of the starting point of a seed: a hash of everything that determines it."""

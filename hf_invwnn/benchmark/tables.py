@@ -41,7 +41,8 @@ def comparison_table(results: Mapping[str, Any]) -> str:
             rows.append([name, "", "", *_cells(metrics, columns), *([""] * len(last))])
     for method in results["methods"].values():
         metrics = [run["metrics"] for run in method["seeds"].values()]
-        head = [method["title"], _data_of(method), str(method["tried"])]
+        edge = f", {' and '.join(method['at_edge'])} at an edge" if method.get("at_edge") else ""
+        head = [method["title"], _data_of(method), f"{method['tried']}{edge}"]
         if any(values is None for values in metrics):
             reached = sum(values is not None for values in metrics)
             note = f"{NOT_REACHED} ({reached} of {len(metrics)} seeds)" if reached else NOT_REACHED

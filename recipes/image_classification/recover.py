@@ -51,18 +51,28 @@ class RecoverArguments:
 
 
 def table(results: Mapping[str, Any]) -> str:
-    """Markdown: a row for each comparison and row, the mean and the standard deviation over the seeds."""
+    """Markdown: the models and rows of each comparison, the mean and the standard deviation over the seeds."""
     shown = {name: title for name, title in SHOWN.items() if _is_measured(results, name)}
     rows = [["forget set", "", *(title for title, _ in shown.values()), "steps", "seconds"]]
     for comparison, found in results.items():
+        for name, models in found["references"].items():
+            if models and "steps" in models[0]:
+                rows.append([comparison, name, *_cells(models, shown), *_costs(models)])
         for row, runs in found["rows"].items():
             seeds = runs["seeds"]
             reached = sum(one["outcome"] == "reached" for one in seeds)
             name = row if reached == len(seeds) else f"{row} ({reached} of {len(seeds)} reached the target)"
-            cells = [spread([one["metrics"].get(key) for one in seeds], digits) for key, (_, digits) in shown.items()]
-            costs = [f"{np.mean([one[key] for one in seeds]):,.0f}" for key in ("steps", "seconds")]
-            rows.append([comparison, name, *cells, *costs])
+            rows.append([comparison, name, *_cells([one["metrics"] for one in seeds], shown), *_costs(seeds)])
     return markdown_table(rows, text_columns=2)
+
+
+def _cells(metrics: Sequence[Mapping[str, float]], shown: Mapping[str, tuple[str, int]]) -> list[str]:
+    return [spread([one.get(key) for one in metrics], digits) for key, (_, digits) in shown.items()]
+
+
+def _costs(runs: Sequence[Mapping[str, float]]) -> list[str]:
+    """Mean steps and seconds, of a run or of training a model."""
+    return [f"{np.mean([one[key] for one in runs]):,.0f}" for key in ("steps", "seconds")]
 
 
 def examined_table(results: Mapping[str, Any]) -> str:

@@ -11,9 +11,16 @@ import pytest
 import yaml
 from transformers import AutoModelForImageClassification
 
-from hf_invwnn.benchmark import ComparisonSettings, MethodSweep, compare, read_settings
+from hf_invwnn.benchmark import ComparisonSettings, MethodSweep, compare, finished_results, read_settings
 from hf_invwnn.benchmark.starting_point import prepare_start
-from hf_invwnn.benchmark.tables import comparison_table, cost_table, curve_table, plot_comparison, verdict_table
+from hf_invwnn.benchmark.tables import (
+    comparison_table,
+    cost_table,
+    curve_table,
+    plot_comparison,
+    verdict_table,
+    write_comparison,
+)
 from hf_invwnn.cli.main import main
 from hf_invwnn.image_classification import digit_images, evaluate_model
 from hf_invwnn.methods import find_method
@@ -63,6 +70,10 @@ def test_every_method_is_tried_and_evaluated_with_every_seed(finished: tuple[Pat
         "random_label": 2,
         "neg_grad": 1,
     }
+    # Of two values each is at an edge; of one there is none.
+    edges = {name: method["at_edge"] for name, method in results["methods"].items()}
+    assert edges == {"invwnn": ["learning_rate"], "random_label": ["learning_rate"], "neg_grad": []}
+    assert "| Random Label | D_f | 2, learning_rate at an edge |" in comparison_table(results)
     for name in ("invwnn", "random_label"):
         for run in results["methods"][name]["seeds"].values():
             assert abs(run["metrics"]["UA"] - 30) <= 100 / 48 + 1e-9
@@ -73,6 +84,29 @@ def test_every_method_is_tried_and_evaluated_with_every_seed(finished: tuple[Pat
         assert references["retrained"]["cost"]["memory"] is None or references["retrained"]["cost"]["memory"] >= 0
         assert references["original"]["UA"] < 10 < references["retrained"]["UA"]
         assert references["retrained"]["cost"]["steps"] == 250
+
+
+@pytest.mark.slow
+def test_tables_are_made_again_from_finished_results_of_the_same_settings(
+    finished: tuple[Path, dict[str, Any]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder, results = finished
+    text = write_comparison(results, folder / "out")
+    (folder / "out" / "comparison.md").unlink()
+    assert main(["compare", "--table", "--config", str(folder / "comparison.yaml")]) == 0
+    assert (folder / "out" / "comparison.md").read_text() == text
+    changed = {**CONFIG, "output_dir": str(folder / "out"), "budget_steps": 60}
+    (tmp_path / "changed.yaml").write_text(yaml.safe_dump(changed))
+    assert main(["compare", "--table", "--config", str(tmp_path / "changed.yaml")]) == 2
+    assert "holds the results of other settings" in capsys.readouterr().err
+    with pytest.raises(FileNotFoundError, match="run the comparison first"):
+        finished_results(read_settings(config(tmp_path)))
+
+
+def test_a_value_between_others_is_at_no_edge() -> None:
+    sweep = MethodSweep("scrub", {"learning_rate": [1e-4, 1e-3, 1e-2], "alpha": [0.5], "optim": ["sgd", "adamw"]})
+    assert sweep.at_edge({"learning_rate": 1e-3, "alpha": 0.5, "optim": "sgd"}) == []
+    assert sweep.at_edge({"learning_rate": 1e-4, "alpha": 0.5, "optim": "sgd"}) == ["learning_rate"]
 
 
 @pytest.mark.slow

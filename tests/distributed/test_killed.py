@@ -21,7 +21,9 @@ KILLS = 12
 
 
 @pytest.mark.parametrize("world", [1, 2])
-def test_a_run_killed_at_many_moments_ends_with_the_weights_of_an_uninterrupted_run(tmp_path: Path, world: int) -> None:
+def test_a_run_killed_at_many_moments_ends_with_the_weights_of_an_uninterrupted_run(
+    tmp_path: Path, world: int
+) -> None:
     """
     SIGKILL arrives at a function call drawn at random from all calls of the run: while it records, rewinds, and most
     often while it saves. With two processes one is killed, and the other must exit by itself. When a run reaches its
