@@ -129,7 +129,7 @@ def main() -> None:
         settings.data = {**settings.data, "dataset": words.dataset}
     comparison = Comparison(settings)
     first, chosen = settings.seeds[0], {}
-    target = comparison.forgetting("final").arguments.max_forget_ratio
+    target = comparison.forgetting("sweep").arguments.max_forget_ratio
     for row, values in settings.rows.items():
         grid = {name: value for name, value in values.items() if name != "method"}
         settings_of_row = MethodSweep(values["method"], grid).settings()
@@ -149,9 +149,10 @@ def main() -> None:
         row: [{**comparison.run_once("final", row, setting, seed), "tried": tried} for seed in settings.seeds]
         for row, (setting, tried) in chosen.items()
     }
-    judge = comparison.forgetting("final").judge
-    assert judge is not None
-    write_report(settings.title, comparison.folder, judge, comparison.original(), finals, target)
+    final = comparison.forgetting("final")
+    assert final.judge is not None
+    end = final.arguments.max_forget_ratio
+    write_report(settings.title, comparison.folder, final.judge, comparison.original(), finals, end)
 
 
 if __name__ == "__main__":
