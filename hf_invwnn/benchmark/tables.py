@@ -11,13 +11,9 @@ import numpy as np
 
 from ..audit.charts import COLOURS, MARKERS, UA_AXIS
 from ..audit.tables import markdown_table
-from ..metrics import retraining_distance
 from ..metrics.catalogue import METRICS, metrics_in
 from .equal_forgetting import at_ua
-from .verdicts import paired_difference, verdicts
-
-
-NOT_REACHED = "not reached"
+from .verdict_table import NOT_REACHED, verdict_table
 
 
 def comparison_table(results: Mapping[str, Any]) -> str:
@@ -116,74 +112,6 @@ def _mean_cost(costs: Sequence[Mapping[str, Any]]) -> list[str]:
     memory = [cost["memory"] for cost in costs if cost.get("memory") is not None]
     means = [f"{np.mean([cost[name] for cost in costs]):.0f}" for name in ("steps", "seconds")]
     return [*means, f"{np.mean(memory) / 2**20:.0f}" if memory else ""]
-
-
-def verdict_table(results: Mapping[str, Any], method: str = "invwnn") -> str:
-    """
-    Markdown: what the seeds show about a method and each of the others at the target UA, see
-    [`~hf_invwnn.benchmark.verdicts`]: a verdict, the mean difference in points and its 95 % interval, for RA, TA and,
-    with retrained models, the average gap to them (less is better) and the tug-of-war.
-
-    Args:
-        results (`dict`): The results of [`~hf_invwnn.benchmark.compare`].
-        method (`str`, defaults to `"invwnn"`): The method.
-    """
-    differences = {name: _differences(results, method, name) for name in results["methods"] if name != method}
-    metrics = [name for name in _COMPARED if any(found and name in found for found in differences.values())]
-    tested = {
-        metric: {
-            name: paired_difference(found[metric])
-            for name, found in differences.items()
-            if found and len(found.get(metric, ())) > 1
-        }
-        for metric in metrics
-    }
-    found = {metric: verdicts(pairs) for metric, pairs in tested.items()}
-    rows = [["against", *(_COMPARED[metric] for metric in metrics)]]
-    for name, other in differences.items():
-        title = results["methods"][name]["title"]
-        if other is None:
-            rows.append([title, NOT_REACHED, *[""] * (len(metrics) - 1)])
-            continue
-        cells = []
-        for metric in metrics:
-            if name not in tested[metric]:
-                cells.append(f"one seed, {other[metric][0]:+.2f}" if metric in other else "")
-                continue
-            # A gap is a loss: what is worse by it has the larger one.
-            pair, sign = tested[metric][name], -1 if metric == "average_gap" else 1
-            low, high = sorted((sign * pair.low, sign * pair.high))
-            cells.append(f"{found[metric][name]}, {sign * pair.mean:+.2f} ({low:+.2f} to {high:+.2f})")
-        rows.append([title, *cells])
-    return markdown_table(rows, text_columns=len(metrics) + 1)
-
-
-# Metric -> its title in a table of verdicts.
-_COMPARED = {"RA": "RA", "TA": "TA", "average_gap": "average gap", "tug_of_war": "tug-of-war (in hundredths)"}
-
-
-def _differences(results: Mapping[str, Any], method: str, other: str) -> dict[str, list[float]] | None:
-    """For each seed the method minus another, more is better; `None` if one of them did not reach the target."""
-    pairs = []
-    for seed, mine in results["methods"][method]["seeds"].items():
-        theirs = results["methods"][other]["seeds"].get(seed, {})
-        if mine["metrics"] is None or theirs.get("metrics") is None:
-            return None
-        retrained = results.get("references", {}).get(seed, {}).get("retrained")
-        pairs.append(tuple(_with_distance(one["metrics"], retrained) for one in (mine, theirs)))
-    return {
-        name: [ours[name] - theirs[name] for ours, theirs in pairs]
-        for name in _COMPARED
-        if all(name in metrics for pair in pairs for metrics in pair)
-    }
-
-
-def _with_distance(metrics: Mapping[str, float], retrained: Mapping[str, float] | None) -> dict[str, float]:
-    names = ("UA", "RA", "TA", "MIA")
-    if retrained is None or any(name not in one for name in names for one in (metrics, retrained)):
-        return dict(metrics)
-    distance = retraining_distance([metrics[name] for name in names], [retrained[name] for name in names])
-    return {**metrics, "average_gap": -distance["average_gap"], "tug_of_war": 100 * distance["tug_of_war"]}
 
 
 def plot_comparison(results: Mapping[str, Any], path: str | os.PathLike) -> None:
@@ -295,6 +223,5 @@ __all__ = [
     "cost_table",
     "curve_table",
     "plot_comparison",
-    "verdict_table",
     "write_comparison",
 ]

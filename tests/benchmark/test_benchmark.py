@@ -18,9 +18,9 @@ from hf_invwnn.benchmark.tables import (
     cost_table,
     curve_table,
     plot_comparison,
-    verdict_table,
     write_comparison,
 )
+from hf_invwnn.benchmark.verdict_table import verdict_table
 from hf_invwnn.cli.main import main
 from hf_invwnn.image_classification import digit_images, evaluate_model
 from hf_invwnn.methods import find_method
