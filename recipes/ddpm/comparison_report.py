@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from hf_invwnn.diffusion import ForgetRatioJudge
 from hf_invwnn.diffusion.plots import GeneratedRow, forgetting_table, plot_forgetting, plot_generated
+from hf_invwnn.files import write_json
 
 
 ORIGINAL = "original"
@@ -24,7 +25,8 @@ def write_report(
     finals: Mapping[str, Sequence[Mapping[str, Any]]],
     max_forget_ratio: float,
 ) -> None:
-    """Writes `comparison.md` of all seeds, and `curves.png` and `generated.png` of the first one."""
+    """Writes `comparison.md` and `.json` of all seeds, and `curves.png` and `generated.png` of the first one."""
+    write_json({"title": title, "original": original, "finals": finals}, folder / "comparison.json")
     (folder / "comparison.md").write_text(report(title, original, finals))
     assert judge.kernel_distance is not None
     histories = {name: seeds[0]["history"] for name, seeds in finals.items()}

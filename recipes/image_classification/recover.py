@@ -94,6 +94,9 @@ def differences(results: Mapping[str, Any], base: str) -> str:
             if row == base:
                 continue
             pairs = list(zip(runs["seeds"], found["rows"][base]["seeds"], strict=True))
+            if any(one.get("outcome", "reached") != "reached" for pair in pairs for one in pair):
+                rows.append([comparison, row, "not at the same UA", ""])
+                continue
             cells = []
             for name in ("RA", "TA"):
                 values = [one["metrics"][name] - other["metrics"][name] for one, other in pairs]

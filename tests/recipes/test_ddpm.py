@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -84,5 +85,15 @@ def test_a_comparison_chooses_settings_and_repeats_no_run(trained: Path, tmp_pat
     assert "| InvWNN | 2 |" in table and "| NegGrad | 2 |" in table and "| InvWNN with recovery | 1 |" in table
     runs = [key for key in json.loads(first) if key != "original"]
     assert sorted(json.loads(key)[0] for key in runs) == ["final"] * 6 + ["sweep"] * 5
-    for name in ("curves.png", "generated.png", "unlearned/InvWNN_1/model_index.json"):
+    for name in ("comparison.json", "curves.png", "generated.png", "unlearned/InvWNN_1/model_index.json"):
         assert (folder / name).exists()
+
+
+def test_the_page_shows_the_recorded_results(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(RECIPES)
+    page = (RECIPES / "README.md").read_text()
+    recorded = json.loads((RECIPES / "results" / "mnist16.json").read_text())
+    assert all(len(seeds) == 3 for seeds in recorded["finals"].values())
+    parts = import_module("comparison_report").report(**recorded).split("\n\n")
+    tables = [part for part in parts if part.startswith("| method")]
+    assert len(tables) == 2 and all(table.strip() in page for table in tables)

@@ -95,6 +95,8 @@ def test_differences_are_those_of_the_seeds_with_their_interval(recover: Any) ->
     # The standard error of 5, 6, 7 is 0.577, and the 97.5 % quantile of t with two degrees of freedom 4.303.
     expected = "| a | recovery | +6.0 (+3.5 to +8.5) | +6.0 (+3.5 to +8.5) |"
     assert expected in recover.differences(made, "rewinding")
+    made["a"]["rows"]["recovery"]["seeds"][1]["outcome"] = "target not reached"
+    assert "| a | recovery | not at the same UA |  |" in recover.differences(made, "rewinding")
 
 
 def test_a_change_is_compared_with_the_default_and_only_where_it_reached_the_target(defaults: Any) -> None:
