@@ -16,6 +16,8 @@ from ..metrics import METRICS
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
+# KID has a logarithmic axis if its largest value is so many times the median.
+_SQUASHED = 10
 # Frames of images: colour and line style, so that they differ in greyscale too.
 _NEAR = (COLOURS[4], "-")
 _BROKEN = (COLOURS[5], (0, (2, 1)))
@@ -66,6 +68,8 @@ def plot_forgetting(
             "marker": MARKERS[index % len(MARKERS)],
             "markersize": 4,
             "label": name,
+            # A run with a second phase begins as one without, which is to be seen.
+            "zorder": 3 - index / len(histories),
         }
         length, ratio, kid = ([point[key] for point in points] for key in (x, "eval_forget_ratio", "eval_kid"))
         ratio_axes.plot(length, ratio, **style)
@@ -77,6 +81,11 @@ def plot_forgetting(
     ratio_axes.axhline(target, color="#000000", linestyle=":", linewidth=1)
     for axes in (kid_axes, both_axes):
         axes.set_ylabel("KID (lower is better)")
+    kids = np.array([point["eval_kid"] for points in histories.values() for point in points])
+    if kids.min() > 0 and kids.max() > _SQUASHED * np.median(kids):
+        # One run that ruins its images would squash the others.
+        for axes in (kid_axes, both_axes):
+            axes.set_yscale("log")
     both_axes.set_xlabel("forget ratio (%)")
     both_axes.axvline(target, color="#000000", linestyle=":", linewidth=1)
     both_axes.invert_xaxis()

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 
 from hf_invwnn.diffusion.plots import GeneratedRow, forgetting_table, plot_forgetting, plot_generated
@@ -48,6 +49,21 @@ def test_curves_are_drawn_and_empty_histories_are_refused(tmp_path: Path) -> Non
         with pytest.raises(ValueError, match="there is no curve to draw"):
             plot_forgetting(empty, tmp_path / "none.png")
     assert not (tmp_path / "none.png").exists()
+
+
+def test_a_ruined_run_does_not_squash_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """KID has a logarithmic axis where it needs one, and where it has only positive values."""
+    scales: list[str] = []
+    save = Figure.savefig
+    monkeypatch.setattr(
+        Figure, "savefig", lambda figure, path: scales.append(figure.axes[1].get_yscale()) or save(figure, path)
+    )
+    for worst in (0.5, 30.0, -0.1):
+        points = [
+            {"step": step, "eval_forget_ratio": 5.0, "eval_kid": kid} for step, kid in enumerate((0.3, 0.4, worst))
+        ]
+        plot_forgetting({"InvWNN": points}, tmp_path / "curves.png")
+    assert scales == ["linear", "log", "linear"]
 
 
 def test_the_table_has_a_row_for_the_start_and_each_method() -> None:
