@@ -60,7 +60,7 @@ class UnlearningArguments(TrainingArguments):
         trajectory_folder (`str`, *optional*): Folder of that file; `_trajectory` in `output_dir` by default.
         recovery_steps (`int`, *optional*): Optimizer steps of recovery after rewinding, see [`Recovery`]; with 0 the
             algorithm is that of the paper. By default 600 for InvWNN, but at most half of `max_forget_steps`, and 0
-            for other methods and where it is not possible, which a warning says.
+            for other methods, for fewer than 10 examples and where it is not possible, which a warning says.
         recovery_weight (`float`, defaults to 1.0): Weight of what is kept (the answers to surrogates) against what is
             forgotten (the answers to the forget set).
         recovery_temperature (`float`, defaults to 1.0): Temperature of both terms.

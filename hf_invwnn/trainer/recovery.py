@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 logger = logging.get_logger(__name__)
 
+# Fewest examples of a forget set that is recovered from by default: from a single one, recovery was measured to lose
+# more than rewinding, and from ten not.
+FEWEST = 10
 # Examples of the forget set whose surrogates measure how far a model has drifted from the original.
 _PROBED = 512
 
@@ -64,6 +67,13 @@ class Recovery:
         self._answers: torch.Tensor | None = None
         args, model = unlearner.args, cast(Any, unlearner.model)
         self.steps = steps_of(args, type(unlearner))
+        if self.steps and isinstance(unlearner.forget_dataset, Sized) and len(unlearner.forget_dataset) < FEWEST:
+            few = f"the forget set has {len(unlearner.forget_dataset)} examples, and surrogates of fewer than {FEWEST}"
+            if is_chosen(args):
+                logger.warning(f"Recovery may harm the model: {few} stand for too little of what is to be kept.")
+            else:
+                logger.warning(f"The run will rewind alone: {few} stand for too little of what recovery is to keep.")
+                self.steps = 0
         self.head = head_of(model)
         self.outputs = _outputs_of_head(model, self.head)
         if self.steps or unlearner.needs_surrogates:

@@ -180,10 +180,11 @@ def references(plan: Mapping[str, Any], args: RecoverArguments, comparison: str)
     for seed in plan["seeds"]:
         start = start_of(plan, args.dataset, comparison, seed)
         datasets = start.datasets()
-        for name in ("original", "retrained") if start.has_retrained else ("original",):
+        trained = [name for name in ("original", "retrained") if (start.folder / name).exists()]
+        for name in trained:
             metrics = evaluate_start(start.model(name), datasets)
             found[name].append({**metrics, **{key: start.training(name)[key] for key in ("steps", "seconds")}})
-        if plan.get("examines") and start.has_retrained:
+        if plan.get("examines") and "retrained" in trained:
             scratch = str(Path(args.output_dir) / "scratch" / "references")
             examined = examine(start.model("retrained"), start, datasets, scratch, plan["examines"])
             found.setdefault("retrained_examined", []).append(examined)

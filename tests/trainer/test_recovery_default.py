@@ -64,6 +64,25 @@ def test_the_record_says_how_long_it_recovered(
     assert record["recovery"]["steps"] == 10 and record["arguments"]["recovery_steps"] == 10
 
 
+@pytest.mark.parametrize(("count", "steps"), [(9, 0), (10, 600)])
+def test_a_few_examples_are_not_recovered_from_by_default(
+    count: int,
+    steps: int,
+    args: Callable[..., UnlearningArguments],
+    memorised_vit: nn.Module,
+    noisy: Examples,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Surrogates of a single example made a model forget nearly everything else; who asks for it is warned."""
+    few = noisy.part(0, count)
+    unlearner = InvWNNUnlearner(memorised_vit, args(), few, predictor=LinearPredictor())
+    assert unlearner.recovery.steps == steps
+    assert ("The run will rewind alone: the forget set has 9 examples" in caplog.text) == (steps == 0)
+    caplog.clear()
+    InvWNNUnlearner(memorised_vit, args(recovery_steps=5), few, predictor=LinearPredictor())
+    assert ("Recovery may harm the model: the forget set has 9 examples" in caplog.text) == (steps == 0)
+
+
 class LossOnly(nn.Module):
     """A model that returns nothing but its loss."""
 
