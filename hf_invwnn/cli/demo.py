@@ -39,6 +39,7 @@ EPOCHS = 110
 # Nine of ten wrong labels, then recovery of what that has cost.
 TARGET_UA = 90.0
 RECOVERY_STEPS = 600
+MOST_REWINDS = 80
 
 
 @dataclass
@@ -158,7 +159,7 @@ def make_demo_unlearner(
     """An unlearner that trains on the forget set alone; the retain and the test set are evaluated for the curves."""
     args = UnlearningArguments(
         output_dir=str(output_dir),
-        num_rewinds=80,
+        num_rewinds=MOST_REWINDS,
         target_ua=TARGET_UA,
         learning_rate=6e-4,  # shorter steps than the defaults, which suit a ResNet
         residual_scale=0.12,  # many short rewinds leave a better start for recovery

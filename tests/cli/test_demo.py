@@ -19,6 +19,7 @@ def test_the_demo_saves_results_curves_and_a_model_that_loads(
     """The whole demo, with training of a few epochs and a recovery of a few steps."""
     monkeypatch.setattr(demo, "EPOCHS", 3)
     monkeypatch.setattr(demo, "TARGET_UA", 95.0)
+    monkeypatch.setattr(demo, "MOST_REWINDS", 3)
     monkeypatch.setattr(demo, "RECOVERY_STEPS", 5)
     assert main(["demo", "--output-dir", str(tmp_path)]) == 0
     results = json.loads((tmp_path / "results.json").read_text())
@@ -38,6 +39,7 @@ def test_the_demo_saves_results_curves_and_a_model_that_loads(
 def test_the_results_of_the_demo_contain_no_forget_index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "EPOCHS", 1)
     monkeypatch.setattr(demo, "RECOVERY_STEPS", 5)
+    monkeypatch.setattr(demo, "MOST_REWINDS", 3)
     main(["demo", "--output-dir", str(tmp_path)])
     assert "forget_indices" not in (tmp_path / "results.json").read_text()
 

@@ -59,7 +59,8 @@ def step(name: str, model: nn.Module, data: Any, tmp_path: Path, batch: int, bat
             **kwargs,
         ).train()
         return look.moved
-    args = UnlearningArguments(str(tmp_path), num_rewinds=1, num_snapshots=2, **settings)
+    # Statistics of batches of four are others than those of sixteen.
+    args = UnlearningArguments(str(tmp_path), num_rewinds=1, num_snapshots=2, freeze_normalization=True, **settings)
     retain = {"retain_dataset": data} if find_method(name).needs_retain else {}
     make_unlearner(name, model, args, data, callbacks=[look], **retain, **kwargs).train()
     return look.moved
