@@ -13,7 +13,7 @@ from .base import GradientUnlearner, check_positive, logits_of
 from .pixels import PixelUnits, descend
 
 
-# The radius is doubled this often before an image without an adversarial one near it is left as it is.
+# The radius is doubled this often; an image that then still has its label is trained under it.
 _DOUBLINGS = 8
 
 

@@ -13,8 +13,8 @@ from ..trainer.unlearner import Unlearner
 
 class NegMergeUnlearner(Unlearner):
     r"""
-    In a round, fine-tunes R times from the same weights, with other orders of D_f and other learning rates, and
-    subtracts the mean of the displacements where all of their signs agree:
+    In a round, fine-tunes R times from the same weights and with a new optimizer state, with other orders of D_f and
+    other learning rates, and subtracts the mean of the displacements where all of their signs agree:
 
         theta_r = fine-tuned from theta, tau_r = theta_r - theta
         theta <- theta - residual_scale * mean_r tau_r   where sign(tau_1) = ... = sign(tau_R), else theta
@@ -64,6 +64,7 @@ class NegMergeUnlearner(Unlearner):
         self.before = {name: value.detach().clone() for name, value in self.tracked.parameters.items()}
         self.total = {name: torch.zeros_like(value) for name, value in self.before.items()}
         self.sign = {}
+        self._forget_moments()
 
     def before_optimizer_step(self) -> None:
         assert self.optimizer is not None
@@ -76,6 +77,7 @@ class NegMergeUnlearner(Unlearner):
             self._add_displacement()
             for name, parameter in self.tracked.parameters.items():
                 parameter.copy_(self.before[name])
+            self._forget_moments()
 
     @torch.no_grad()
     def update_weights(self) -> None:
@@ -84,6 +86,11 @@ class NegMergeUnlearner(Unlearner):
             agreed = self.total[name] / self.runs * self.sign[name].abs()
             parameter.copy_(self.before[name] - self.args.residual_scale * agreed)
         super().update_weights()
+
+    def _forget_moments(self) -> None:
+        """So that no fine-tuning goes on in the direction of the one before it."""
+        if self.optimizer is not None:
+            self.optimizer.state.clear()
 
     def _add_displacement(self) -> None:
         self.done += 1

@@ -66,14 +66,7 @@ class Recovery:
         self.inputs = RecoveryInputs(self)
         self._answers: torch.Tensor | None = None
         args, model = unlearner.args, cast(Any, unlearner.model)
-        self.steps = steps_of(args, type(unlearner))
-        if self.steps and isinstance(unlearner.forget_dataset, Sized) and len(unlearner.forget_dataset) < FEWEST:
-            few = f"the forget set has {len(unlearner.forget_dataset)} examples, and surrogates of fewer than {FEWEST}"
-            if is_chosen(args):
-                logger.warning(f"Recovery may harm the model: {few} stand for too little of what is to be kept.")
-            else:
-                logger.warning(f"The run will rewind alone: {few} stand for too little of what recovery is to keep.")
-                self.steps = 0
+        self.steps = self._steps_for_few(steps_of(args, type(unlearner)))
         self.head = head_of(model)
         self.outputs = _outputs_of_head(model, self.head)
         if self.steps or unlearner.needs_surrogates:
@@ -112,6 +105,18 @@ class Recovery:
         return self.steps > 0 and self._outputs_per_example <= MOST_OUTPUTS and self._has_places()
 
     # ---- Before the run ----
+
+    def _steps_for_few(self, steps: int) -> int:
+        """The steps, but none by default from a few examples."""
+        forget = self.unlearner.forget_dataset
+        if not steps or not isinstance(forget, Sized) or len(forget) >= FEWEST:
+            return steps
+        few = f"the forget set has {len(forget)} examples, and surrogates of fewer than {FEWEST} stand for too little"
+        if is_chosen(self.unlearner.args):
+            logger.warning(f"Recovery may harm the model: {few} of what is to be kept.")
+            return steps
+        logger.warning(f"The run will rewind alone: {few} of what recovery is to keep.")
+        return 0
 
     def _find(self, surrogates: str | Surrogates | None) -> Surrogates:
         """The surrogates, tried on two examples."""

@@ -28,9 +28,11 @@ class StoppingRule(Protocol):
             ends.
         must_not_exceed (`bool`): Whether the search must end before the goal, not only near it.
 
-    Three members are optional: `begin(metrics)` is called with the metrics of the original model; `start_splits` are
-    the evaluation sets that it needs in addition; and `is_floor = True` marks a rule that limits the damage of a run,
-    and whose end is no success if the run has another goal.
+    Five members are optional: `begin(metrics)` is called with the metrics of the original model; `start_splits` are
+    the evaluation sets that it needs in addition; `is_floor = True` marks a rule that limits the damage of a run, and
+    whose end is no success if the run has another goal; `deeper(share)` is the rule with which rewinding ends before a
+    recovery; and `steering(metrics)`, within a recovery, is 1 where a model is as far beyond the goal as it should be
+    at most, and -1 where it is as far short of it.
     """
 
     splits: tuple[str, ...]
@@ -72,6 +74,10 @@ class UATarget:
         _metric(metrics, "eval_forget_accuracy", self)
         return ua(metrics) - self.target
 
+    def deeper(self, share: float) -> Deeper:
+        """Further by a share of the points from the target to 100."""
+        return Deeper(self, share * (100 - self.target))
+
 
 @dataclass
 class UnseenLoss:
@@ -101,6 +107,10 @@ class UnseenLoss:
     def excess(self, metrics: Mapping[str, float]) -> float:
         reference = self.reference if self.reference is not None else _metric(metrics, "eval_unseen_loss", self)
         return _metric(metrics, "eval_forget_loss", self) / max(reference, 1e-12) - 1
+
+    def deeper(self, share: float) -> Deeper:
+        """Further by a share of the loss."""
+        return Deeper(self, share)
 
 
 @dataclass
@@ -201,14 +211,10 @@ def deeper(rule: StoppingRule, share: float) -> StoppingRule:
 
     Args:
         rule ([`StoppingRule`]): A goal of the run. A rule that has no `deeper(share)` stays as it is.
-        share (`float`): Of a target UA, the share of the points from it to 100; of the unseen loss, of this loss.
+        share (`float`): How much further, as a share.
     """
-    if hasattr(rule, "deeper"):
-        own: StoppingRule = rule.deeper(share)
-        return own
-    if isinstance(rule, UATarget):
-        return Deeper(rule, share * (100 - rule.target))
-    return Deeper(rule, share) if isinstance(rule, UnseenLoss) else rule
+    further: StoppingRule = rule.deeper(share) if hasattr(rule, "deeper") else rule
+    return further
 
 
 @dataclass(frozen=True)

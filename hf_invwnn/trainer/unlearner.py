@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
@@ -45,6 +45,7 @@ from .identity import hash_of_frozen, identity_of, start_hash
 from .indexed import INDEX, IndexedDataset, indexed_batches
 from .last_good import LastGoodWeights
 from .loss_scale import divides_by_items, is_divided
+from .method_hooks import MethodHooks
 from .record import record_of
 from .recovery import Recovery
 from .state import NOT_REACHED, UNCHANGED, RunState
@@ -61,10 +62,10 @@ if TYPE_CHECKING:
 logger = logging.get_logger(__name__)
 
 
-class Unlearner(Trainer):
+class Unlearner(MethodHooks, Trainer):
     r"""
     A `Trainer` that measures after every round, stops by rules, and returns to the last good weights. As it is, it
-    fine-tunes; a method overrides `compute_loss` or the hooks below.
+    fine-tunes; a method overrides `compute_loss` or [`MethodHooks`].
 
     Args:
         model (`PreTrainedModel` or `nn.Module`): The trained model; changed in place by `train()`. A module may have a
@@ -101,20 +102,6 @@ class Unlearner(Trainer):
 
     args: UnlearningArguments
     hub_model_id: Any
-    # What tables and records call the method; the name of the class by default.
-    title: ClassVar[str] = ""
-    # Whether the method needs class labels, trains on D_f, on D_r, on surrogates, and records trajectories.
-    needs_labels: ClassVar[bool] = False
-    needs_forget: ClassVar[bool] = True
-    needs_retain: ClassVar[bool] = False
-    needs_surrogates: ClassVar[bool] = False
-    records_trajectory: ClassVar[bool] = False
-    # Whether it works on whole tensors (no FSDP), on whole epochs, and on outputs for which nothing is drawn.
-    needs_whole_weights: ClassVar[bool] = False
-    needs_whole_epochs: ClassVar[bool] = False
-    needs_fixed_outputs: ClassVar[bool] = False
-    # `recovery_steps` of a run whose arguments leave it open.
-    default_recovery_steps: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -186,40 +173,6 @@ class Unlearner(Trainer):
         self.recovery = Recovery(self, surrogates)
         self.unlearning = UnlearningCallback(self, rules)
         self.add_callback(self.unlearning)
-
-    # ---- Hooks of a method ----
-
-    def check_arguments(self, args: UnlearningArguments) -> None:
-        """Raises for arguments that the method cannot work with; called first, before the Trainer is set up."""
-
-    def prepare_run(self) -> None:
-        """Called when a run begins or is resumed, with `tracked` bound to the prepared model."""
-
-    def on_round_begin(self) -> None:
-        """Called before the first step of a round."""
-
-    def on_interval_end(self, interval: int) -> None:
-        """Called after each interval but the last of a round; `interval` counts from 1."""
-
-    def update_weights(self) -> None:
-        """Called after the last step of a round, before it is measured."""
-        self.tracked.check_finite()
-
-    def on_round_end(self) -> None:
-        """Called after a round was kept, and before the first one."""
-
-    def before_optimizer_step(self) -> None:
-        """Called before the optimizer changes the weights, with gradients accumulated."""
-
-    def after_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
-        """Called after the optimizer has changed the weights."""
-
-    def method_state(self) -> tuple[dict[str, torch.Tensor], int]:
-        """Tensors and a counter of the method, for a checkpoint."""
-        return {}, 0
-
-    def load_method_state(self, tensors: dict[str, torch.Tensor], count: int) -> None:
-        """Restores what `method_state` returned."""
 
     def fingerprint(self) -> dict[str, Any]:
         """What must be the same in all parts of a run that is resumed, by name; see [`identity_of`]."""

@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recovery_runs import LOCAL_HELP, Job, choose, examine, run, settings_of, start_of, train
+from recovery_runs import LOCAL_HELP, Job, choose, examine, run, start_of, train
 from scipy import stats
 from transformers import HfArgumentParser
 
 from hf_invwnn.audit.tables import markdown_table
-from hf_invwnn.benchmark import evaluate_start
+from hf_invwnn.benchmark import MethodSweep, evaluate_start
 from hf_invwnn.benchmark.jobs import run_jobs
 from hf_invwnn.files import read_json_object, read_yaml_mapping, write_json
 
@@ -136,18 +136,15 @@ def main() -> None:
 
     seeds = (plan["chosen_with"], *plan["seeds"])
     run_jobs(train, [(plan, args.dataset, name, seed) for seed in seeds for name in names], args.workers, "training")
+    tried = {row: MethodSweep(row, grid).settings() for row, grid in plan["rows"].items()}
     sweeps = {
-        (name, row): jobs(name, [plan["chosen_with"]], settings_of(grid))
+        # Where there is one setting, there is nothing to choose.
+        (name, row): jobs(name, [plan["chosen_with"]], settings) if len(settings) > 1 else []
         for name in names
-        for row, grid in plan["rows"].items()
+        for row, settings in tried.items()
     }
-    # Where there is one setting, there is nothing to choose.
-    sweeps = {key: sweep if len(sweep) > 1 else [] for key, sweep in sweeps.items()}
     run_jobs(run, [job for sweep in sweeps.values() for job in sweep], args.workers, "sweep")
-    chosen = {
-        key: choose([run(job) for job in sweep]) if sweep else settings_of(plan["rows"][key[1]])[0]
-        for key, sweep in sweeps.items()
-    }
+    chosen = {key: choose([run(job) for job in sweep]) if sweep else tried[key[1]][0] for key, sweep in sweeps.items()}
     final = {key: jobs(key[0], list(plan["seeds"]), [setting]) for key, setting in chosen.items()}
     run_jobs(run, [job for runs in final.values() for job in runs], args.workers, "chosen")
     results = {

@@ -9,13 +9,14 @@ results are written to `results/`, and finished runs are kept in `output_dir`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from recovery_runs import LOCAL_HELP, Job, run, train
+from scipy import stats
 from transformers import HfArgumentParser
 
 from hf_invwnn.audit.tables import markdown_table
@@ -37,7 +38,10 @@ class DefaultsArguments:
 
 
 def table(results: Mapping[str, Mapping[str, Any]]) -> str:
-    """Markdown: validation accuracy of the default, and how each change differs from it, in points."""
+    """
+    Markdown: validation accuracy of the default, and how each change differs from it, in points; the mean over the
+    forget sets with its 95 % interval (Student's t).
+    """
     names = list(results)
     rows = [["", *names, "mean"]]
     for row in dict.fromkeys(row for found in results.values() for row in found):
@@ -45,13 +49,20 @@ def table(results: Mapping[str, Mapping[str, Any]]) -> str:
         sign = "" if row == DEFAULT else "+"
         shown = {name: "not reached" if value is None else f"{value:{sign}.1f}" for name, value in tried.items()}
         known = [value for value in tried.values() if value is not None]
-        mean = "" if row == DEFAULT or len(known) < len(tried) else f"{np.mean(known):+.1f}"
+        mean = "" if row == DEFAULT or len(known) < len(tried) else mean_with_interval(known)
         rows.append([row, *(shown.get(name, "") for name in names), mean])
     distances = [distance_from_best(found) for found in results.values()]
     rows.append(
         ["the best minus the default", *(f"{value:+.1f}" for value in distances), f"{np.mean(distances):+.1f}"]
     )
     return markdown_table(rows)
+
+
+def mean_with_interval(values: Sequence[float]) -> str:
+    if len(values) < 2:
+        return f"{np.mean(values):+.1f}"
+    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values))
+    return f"{np.mean(values):+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def value_of(found: Mapping[str, Any], row: str) -> float | None:

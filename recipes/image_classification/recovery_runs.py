@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import itertools
 import json
 import os
 import time
@@ -16,7 +15,7 @@ from transformers.utils import logging
 
 from hf_invwnn import UnlearningArguments
 from hf_invwnn.benchmark import ComparisonSettings, StartingPoint, evaluate_start, prepare_start, read_settings
-from hf_invwnn.evaluation import changed_buckets, quantized, relearn
+from hf_invwnn.evaluation import left_behind, relearn
 from hf_invwnn.files import read_json_object, write_json
 from hf_invwnn.image_classification import predict
 from hf_invwnn.methods import make_unlearner
@@ -28,11 +27,6 @@ Job = tuple[dict[str, Any], Sequence[str] | None, str, str, int, dict[str, Any]]
 # What of a setting is an argument of the method and not of `UnlearningArguments`.
 _OF_METHOD = ("surrogates", "predictor", "deviations", "share", "take_out_label")
 LOCAL_HELP = "Local copies of the data: a folder for all comparisons, or HUB_ID=FOLDER for each data set."
-
-
-def settings_of(grid: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
-    """Every combination of the values."""
-    return [dict(zip(grid, values, strict=True)) for values in itertools.product(*grid.values())]
 
 
 def read_comparison(plan: Mapping[str, Any], datasets: Sequence[str] | None, comparison: str) -> ComparisonSettings:
@@ -104,7 +98,6 @@ def run(job: Job) -> dict[str, Any]:
         "metrics": evaluate_start(unlearner.model, datasets),
         "steps": unlearner.history[-1]["step"],
         "rounds": unlearner.history[-1]["round"],
-        "rewound_ua": max((point["ua"] for point in unlearner.history if "recovery" not in point), default=None),
         "seconds": seconds,
     }
     if plan.get("examines"):
@@ -115,14 +108,10 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def examine(model: Any, start: StartingPoint, datasets: Mapping[str, Any], scratch: str, steps: int) -> dict[str, Any]:
-    """Relearning in some steps on retained examples, and UA after the weights were rounded."""
+    """Relearning in some steps on retained examples, and what else is left behind."""
     relearning = relearn(model, datasets["forget"], datasets["retain"], scratch, max_steps=steps)
-    found: dict[str, Any] = {"relearning_steps": relearning.steps, "relearned": relearning.highest}
-    for bits in (8, 4):
-        logits, labels = predict(quantized(model, bits), datasets["forget"], 1000)
-        found[f"ua_{bits}_bits"] = 100 * float((logits.argmax(axis=1) != labels).mean())
-    found["changed_in_4_bits"] = changed_buckets(start.model(), model, 4)
-    return found
+    left = left_behind(model, datasets, start.model())
+    return {"relearning_steps": relearning.steps, "relearned": relearning.highest, **left}
 
 
 def choose(results: list[dict[str, Any]]) -> dict[str, Any]:

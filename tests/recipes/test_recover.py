@@ -110,7 +110,8 @@ def test_a_change_is_compared_with_the_default_and_only_where_it_reached_the_tar
     }
     text = defaults.table(results)
     assert "| default | 50.0 | 70.0 | 30.0 |  |" in text
-    assert "| more steps | +1.0 | -2.0 |  | -0.5 |" in text
+    # The standard error of 1 and -2 is 1.5, and the 97.5 % quantile of t with one degree of freedom 12.706.
+    assert "| more steps | +1.0 | -2.0 |  | -0.5 (-19.6 to +18.6) |" in text
     assert "| other start | not reached | +0.5 |  |  |" in text
     assert "| the best minus the default | +1.0 | +0.5 | +0.0 | +0.5 |" in text
 
