@@ -2,10 +2,10 @@
 
 from .compare import compare, finished_results
 from .equal_forgetting import at_ua
+from .page import comparison_page, write_comparison
 from .runs import Run, build_unlearner, evaluate_start, unlearned_folder
 from .settings import ComparisonSettings, MethodSweep, read_settings
 from .starting_point import StartingPoint, prepare_start
-from .tables import write_comparison
 
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "evaluate_start",
     "finished_results",
     "compare",
+    "comparison_page",
     "prepare_start",
     "read_settings",
     "unlearned_folder",

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from ..files import read_json_object, write_json
-from .equal_forgetting import at_ua
-from .jobs import run_jobs
-from .runs import READ_OFF_MARGIN, Run, evaluate_start, run_once
-from .settings import ComparisonSettings, MethodSweep
-from .starting_point import StartingPoint, prepare_start
+from .choosing import sweep
+from .jobs import Workers
+from .runs import Run, evaluate_start, run_once
+from .settings import ComparisonSettings
+from .starting_point import StartingPoint, on_accelerator, prepare_start
 
 
 logger = logging.getLogger(__name__)
@@ -25,9 +25,9 @@ def compare(settings: ComparisonSettings, workers: int = 1) -> dict[str, Any]:
     """
     Runs a comparison, or what is missing of it, and writes `results.json`.
 
-    Settings are chosen with one seed, by validation accuracy averaged over the levels and the target. With the chosen
-    setting every seed is run to exactly the target UA and evaluated there; and once more beyond all levels, for
-    the curve, if some lie above the target.
+    Settings are chosen with one seed, by the best validation accuracy at the target; the grids are widened for all
+    methods alike, see [`~hf_invwnn.benchmark.choosing.sweep`]. With the chosen setting every pair of a starting model
+    and a forget set is run, and evaluated at its best point, see [`~hf_invwnn.benchmark.best_point.BestPoint`].
 
     Args:
         settings ([`ComparisonSettings`]): The comparison.
@@ -41,8 +41,15 @@ def compare(settings: ComparisonSettings, workers: int = 1) -> dict[str, Any]:
     """
     if workers < 1:
         raise ValueError(f"`workers` must be at least 1, got {workers}.")
+    with Workers(workers) as processes:
+        return _compare(settings, processes)
+
+
+def _compare(settings: ComparisonSettings, workers: Workers) -> dict[str, Any]:
     first = settings.choosing_seed
-    starts = {seed: prepare_start(settings, seed, only="") for seed in dict.fromkeys((first, *settings.seeds))}
+    seeds = list(dict.fromkeys((first, *settings.seeds)))
+    workers.run(_train, [(settings, seed, "") for seed in seeds], "splits")
+    starts = {seed: prepare_start(settings, seed, only="") for seed in seeds}
     _check_retain(settings, starts[first])
     missing = [
         (settings, seed, name)
@@ -50,48 +57,55 @@ def compare(settings: ComparisonSettings, workers: int = 1) -> dict[str, Any]:
         for name in start.missing()
         if seed in settings.seeds or name == "original"  # what is retrained is only reported
     ]
-    run_jobs(_train, missing, workers, "starting points", fresh=True)
-    eval_split = "validation" if len(starts[first].splits.validation) else "test"
-    if eval_split == "test":
+    workers.run(_train, missing, "starting points", fresh=_measures_processes())
+    if starts[first].choosing_split == "test":
         logger.warning("there is no validation set: settings are chosen on the test set, which favours all of them")
-    sweeps = {method.name: _sweep(settings, first, method, eval_split) for method in settings.methods}
-    run_jobs(_run, [run for runs in sweeps.values() for run in runs], workers, "sweep")
+    # That of the choosing seed is not reported; its images are kept for the sweep.
+    workers.run(_references, list(starts.values()), "references")
     references = {seed: _references(starts[seed]) for seed in settings.seeds}
-    choices = {name: _choose(settings, starts[first], runs, eval_split) for name, runs in sweeps.items()}
+    target = target_of(settings, references.values())
+    choices = sweep(settings.methods, settings.widenings, _Sweeps(settings, target, workers))
     final = {
-        (sweep.name, seed): _final_runs(
-            settings, seed, sweep, choices[sweep.name]["setting"], target_of(settings, references[seed])
+        (row.name, pair): Run(
+            settings, pair[0], row.method or row.name, choices[row.name]["setting"], target, False, pair[1], row.name
         )
-        for seed in settings.seeds
-        for sweep in settings.methods
+        for pair in settings.pairs
+        for row in settings.methods
     }
-    run_jobs(_run, [run for runs in final.values() for run in runs], workers, "chosen", fresh=True)
+    workers.run(run_once, list(final.values()), "chosen", fresh=_measures_processes())
     results = {
         "title": settings.title,
         "settings": settings.results_hash(),
         "seeds": list(settings.seeds),
+        "forget_sets": settings.forget_sets,
         "chosen_with": first,
         "levels": list(settings.levels),
         "target_ua": settings.target_ua,
-        "dataset": settings.dataset,
+        "target": target,
+        "compared_with": settings.compared_with,
         "scenario": settings.scenario.get("scenario"),
         "counts": starts[first].splits.summary()["counts"],
         "references": {str(seed): metrics for seed, metrics in references.items()},
         "methods": {
-            sweep.name: {
-                "method": sweep.method or sweep.name,
-                "title": sweep.title,
-                "needs_forget": sweep.kind.needs_forget,
-                "needs_retain": sweep.kind.needs_retain,
-                **choices[sweep.name],
-                "at_edge": sweep.at_edge(choices[sweep.name]["setting"]),
-                "seeds": {str(seed): _final_result(final[sweep.name, seed], starts[seed]) for seed in settings.seeds},
+            row.name: {
+                "method": row.method or row.name,
+                "title": row.title,
+                "needs_forget": row.kind.needs_forget,
+                "needs_retain": row.kind.needs_retain,
+                "records_trajectory": row.kind.records_trajectory,
+                **choices[row.name],
+                "seeds": {name_of_pair(pair, settings): run_once(final[row.name, pair]) for pair in settings.pairs},
             }
-            for sweep in settings.methods
+            for row in settings.methods
         },
     }
     write_json(results, Path(settings.output_dir) / "results.json")
     return results
+
+
+def name_of_pair(pair: tuple[int, int], settings: ComparisonSettings) -> str:
+    """The seed, and behind a point the number of the forget set if there are several."""
+    return f"{pair[0]}.{pair[1]}" if settings.forget_sets > 1 else str(pair[0])
 
 
 def finished_results(settings: ComparisonSettings) -> dict[str, Any]:
@@ -112,16 +126,39 @@ def finished_results(settings: ComparisonSettings) -> dict[str, Any]:
     if results.get("settings") != settings.results_hash():
         raise ValueError(f"`output_dir`: {path} holds the results of other settings; run the comparison again.")
     for name, method in results["methods"].items():
-        if missing := sorted(set(map(str, settings.seeds)) - set(method["seeds"])):
+        if missing := sorted({name_of_pair(pair, settings) for pair in settings.pairs} - set(method["seeds"])):
             raise ValueError(
                 f"`output_dir`: {path} lacks seed {', '.join(missing)} of {name}; run the comparison again."
             )
     return results
 
 
-def target_of(settings: ComparisonSettings, references: Mapping[str, Any]) -> float:
-    """The UA at which methods are evaluated, in percent."""
-    return float(references["retrained"]["UA"] if settings.target_ua == "retrained" else settings.target_ua)
+def target_of(settings: ComparisonSettings, references: Iterable[Mapping[str, Any]]) -> float:
+    """The UA, in percent, at which methods are compared."""
+    if settings.target_ua != "retrained":
+        return float(settings.target_ua)
+    return float(np.mean([models["retrained"]["UA"] for models in references]))
+
+
+class _Sweeps:
+    """Runs the settings of all rows with the choosing seed."""
+
+    def __init__(self, settings: ComparisonSettings, target: float, workers: Workers) -> None:
+        self.settings, self.target, self.workers = settings, target, workers
+
+    def __call__(self, tried: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, list[dict[str, Any]]]:
+        rows, seed = {row.name: row for row in self.settings.methods}, self.settings.choosing_seed
+        runs = {
+            name: [Run(self.settings, seed, rows[name].method or name, one, self.target, True) for one in settings]
+            for name, settings in tried.items()
+        }
+        self.workers.run(run_once, [run for of_row in runs.values() for run in of_row], "sweep")
+        return {name: [run_once(run) for run in of_row] for name, of_row in runs.items()}
+
+
+def _measures_processes() -> bool:
+    """Whether memory is that of a process, so that each run needs its own."""
+    return not torch.cuda.is_available()
 
 
 def _check_retain(settings: ComparisonSettings, start: StartingPoint) -> None:
@@ -138,66 +175,19 @@ def _train(job: tuple[ComparisonSettings, int, str]) -> None:
     prepare_start(settings, seed, only=name)
 
 
-def _run(run: Run) -> None:
-    run_once(run)
-
-
-def _sweep(settings: ComparisonSettings, seed: int, method: MethodSweep, eval_split: str) -> list[Run]:
-    return [
-        Run(settings, seed, method.method or method.name, setting, (eval_split,), row=method.name)
-        for setting in method.settings()
-    ]
-
-
-def _final_runs(
-    settings: ComparisonSettings, seed: int, sweep: MethodSweep, setting: Mapping[str, Any], target: float
-) -> list[Run]:
-    """The runs of a chosen setting: for the curve and for the target, one run unless a level lies near the target."""
-    method = sweep.method or sweep.name
-    at_target = Run(settings, seed, method, setting, None, target, row=sweep.name)
-    if target >= max(settings.levels) + READ_OFF_MARGIN:
-        return [at_target]
-    return [dataclasses.replace(at_target, target_ua=None), dataclasses.replace(at_target, eval_splits=())]
-
-
 def _references(start: StartingPoint) -> dict[str, Any]:
     """Metrics and cost of the original and the retrained model."""
     path = start.folder / "references.json"
-    if path.exists():
-        return read_json_object(path)
+    names = [name for name in ("original", "retrained") if (start.folder / name).exists()]
+    if path.exists() and (references := read_json_object(path)).keys() >= set(names):
+        return references
     datasets = start.datasets()
-    names = ["original", "retrained"] if start.has_retrained else ["original"]
     references = {
-        name: {**evaluate_start(start.model(name), datasets), "cost": start.training(name)} for name in names
+        name: {**evaluate_start(on_accelerator(start.model(name)), datasets), "cost": start.training(name)}
+        for name in names
     }
     write_json(references, path)
     return references
 
 
-def _choose(
-    settings: ComparisonSettings, start: StartingPoint, runs: Sequence[Run], eval_split: str
-) -> dict[str, Any]:
-    """The setting that reaches the most levels, then the one with the highest accuracy averaged over them."""
-    scored = []
-    for run in runs:
-        history = run_once(run, start)["history"]
-        points = [point for level in settings.sweep_levels if (point := at_ua(history, level)) is not None]
-        accuracy = float(np.mean([point[f"eval_{eval_split}_accuracy"] for point in points])) if points else 0.0
-        scored.append((len(points), accuracy, run.setting))
-    reached, accuracy, setting = max(scored, key=lambda score: score[:2])
-    return {"setting": setting, "tried": len(runs), "levels_reached": reached, "validation": 100 * accuracy}
-
-
-def _final_result(runs: Sequence[Run], start: StartingPoint) -> dict[str, Any]:
-    """The curve of the first run and the metrics of the last; often they are one."""
-    results = [run_once(run, start) for run in runs]
-    curve, at_target = results[0], results[-1]
-    return {
-        "history": curve["history"],
-        "metrics": at_target["metrics"],
-        "stopped": at_target["stopped"],
-        "cost": at_target["cost"],
-    }
-
-
-__all__ = ["compare", "finished_results", "target_of"]
+__all__ = ["compare", "finished_results", "name_of_pair", "target_of"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from multiprocessing import get_context
 from typing import Any
 
@@ -11,30 +11,50 @@ import torch
 from tqdm import tqdm
 
 
-def run_jobs(
-    work: Callable[[Any], None], jobs: Sequence[Any], workers: int, description: str, fresh: bool = False
-) -> None:
+class Workers:
     """
-    Calls `work` with every job.
+    Processes that work on jobs, kept for several lists of jobs; a context manager.
 
     Args:
-        work (`Callable`): A function that can be pickled.
-        jobs (`Sequence`): Its arguments.
-        workers (`int`): Number of processes; 1 works in this process.
-        description (`str`): Description of the progress bar.
-        fresh (`bool`, defaults to `False`): Run each job in a new process, so that its memory can be measured.
+        count (`int`): Number of processes; 1 works in this process.
     """
-    if not jobs:
-        return
-    if workers == 1:
-        for job in tqdm(jobs, desc=description):
-            work(job)
-        return
-    threads = max(1, torch.get_num_threads() // workers)
-    pool: Executor = ThreadPoolExecutor(workers) if fresh else _processes(workers)
-    with pool:
-        submit = _in_new_process if fresh else _in_worker
-        futures = [pool.submit(submit, work, job, threads) for job in jobs]
+
+    def __init__(self, count: int) -> None:
+        self.count = count
+        self._pool: ProcessPoolExecutor | None = None
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        if self._pool is not None:
+            self._pool.shutdown(cancel_futures=True)
+
+    def run(self, work: Callable[[Any], Any], jobs: Sequence[Any], description: str, fresh: bool = False) -> None:
+        """
+        Calls `work` with every job.
+
+        Args:
+            work (`Callable`): A function that can be pickled.
+            jobs (`Sequence`): Its arguments.
+            description (`str`): Description of the progress bar.
+            fresh (`bool`, defaults to `False`): Run each job in a new process, so that its memory can be measured.
+        """
+        if not jobs:
+            return
+        if self.count == 1:
+            for job in tqdm(jobs, desc=description):
+                work(job)
+            return
+        threads = max(1, torch.get_num_threads() // self.count)
+        if fresh:
+            with ThreadPoolExecutor(self.count) as pool:
+                self._wait(pool, [pool.submit(_in_new_process, work, job, threads) for job in jobs], description)
+            return
+        self._pool = self._pool or _processes(self.count)
+        self._wait(self._pool, [self._pool.submit(_in_worker, work, job, threads) for job in jobs], description)
+
+    def _wait(self, pool: Executor, futures: Sequence[Future[None]], description: str) -> None:
         try:
             for future in tqdm(as_completed(futures), total=len(futures), desc=description):
                 future.result()
@@ -43,16 +63,22 @@ def run_jobs(
             raise
 
 
+def run_jobs(work: Callable[[Any], Any], jobs: Sequence[Any], workers: int, description: str) -> None:
+    """Calls `work` with every job in a number of processes, see [`Workers`]."""
+    with Workers(workers) as processes:
+        processes.run(work, jobs, description)
+
+
 def _processes(count: int) -> ProcessPoolExecutor:
     return ProcessPoolExecutor(count, mp_context=get_context("spawn"))
 
 
-def _in_new_process(work: Callable[[Any], None], job: Any, threads: int) -> None:
+def _in_new_process(work: Callable[[Any], Any], job: Any, threads: int) -> None:
     with _processes(1) as process:
         process.submit(_in_worker, work, job, threads).result()
 
 
-def _in_worker(work: Callable[[Any], None], job: Any, threads: int) -> None:
+def _in_worker(work: Callable[[Any], Any], job: Any, threads: int) -> None:
     from transformers.utils import logging as transformers_logging
 
     torch.set_num_threads(threads)
@@ -61,4 +87,4 @@ def _in_worker(work: Callable[[Any], None], job: Any, threads: int) -> None:
     work(job)
 
 
-__all__ = ["run_jobs"]
+__all__ = ["Workers", "run_jobs"]

@@ -5,8 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
-import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,14 +21,14 @@ from ..trainer.arguments import UnlearningArguments
 from ..trainer.identity import own_parameters
 from ..trainer.quiet import QUIET, without_printing, without_warnings
 from ..trainer.unlearner import Unlearner
+from .best_point import BestPoint
 from .memory import peak_memory
+from .passes import counted_passes
 from .settings import ComparisonSettings
 from .starting_point import StartingPoint, prepare_start
 
 
-# Points of UA that a run goes beyond the last level, so that its curve can be read off there.
-READ_OFF_MARGIN = 2.0
-# Points of UA between two evaluations of the other sets, which are larger than D_f.
+# Points of UA between two evaluations of the other sets, which are larger than D_f, for a curve.
 _UA_STEP = 2.5
 
 
@@ -40,12 +39,11 @@ class Run:
 
     Args:
         settings ([`ComparisonSettings`]): The comparison.
-        seed (`int`): The seed of the starting point.
+        seed (`int`), forget_set (`int`): The seed of the starting point, and which of its forget sets.
         method (`str`), setting (`dict`): The method, and its arguments.
-        eval_splits (`tuple[str, ...]`, *optional*): Sets to evaluate in addition to D_f. By default all but the
-            validation set; of D_r as many examples as the test set has.
-        target_ua (`float`, *optional*): Stop exactly there and evaluate the model. By default the run goes beyond the
-            last level, and only its curve is saved.
+        target_ua (`float`): UA, in percent, at which methods are compared.
+        is_sweep (`bool`, defaults to `False`): Whether the run is to choose a setting: only the validation accuracy
+            at the target is measured.
         row (`str`, *optional*): The row of the comparison; the method by default.
     """
 
@@ -53,68 +51,102 @@ class Run:
     seed: int
     method: str
     setting: Mapping[str, Any]
-    eval_splits: tuple[str, ...] | None = None
-    target_ua: float | None = None
+    target_ua: float
+    is_sweep: bool = False
+    forget_set: int = 0
     row: str | None = None
 
     @property
     def path(self) -> Path:
         """The file of its result."""
-        kind = "curve" if self.eval_splits is None else "sweep"
-        kind = "at_target" if self.target_ua is not None else kind
-        name = f"{self.method}-{self.settings.run_hash(self.method, self.setting, self.seed)}"
-        return Path(self.settings.output_dir) / "runs" / f"seed_{self.seed}" / kind / f"{name}.json"
+        settings, kind = self.settings, "sweep" if self.is_sweep else "at_target"
+        name = settings.run_hash(self.method, self.setting, self.seed, self.forget_set, self.target_ua)
+        return Path(settings.output_dir) / "runs" / f"seed_{self.seed}" / kind / f"{self.method}-{name}.json"
 
     @property
-    def stop_at(self) -> float:
-        """UA, in percent, at which it stops."""
-        beyond = max(self.settings.sweep_levels) + READ_OFF_MARGIN
-        return min(100.0, beyond if self.target_ua is None else self.target_ua)
+    def is_first(self) -> bool:
+        """Whether it is of the first reported pair, whose model is saved."""
+        return not self.is_sweep and (self.seed, self.forget_set) == (self.settings.seeds[0], 0)
+
+    @property
+    def has_curve(self) -> bool:
+        return bool(self.settings.levels) and not self.is_sweep
+
+    def goes_on(self) -> bool:
+        """
+        Whether it is run a second time, beyond the target: what crosses a target while it is destroyed may be better
+        later. A method that records trajectories, or recovers, ends at the target.
+        """
+        return not find_method(self.method).records_trajectory and not self.setting.get("recovery_steps")
 
 
 def run_once(run: Run, start: StartingPoint | None = None) -> dict[str, Any]:
     """
-    Unlearns once, unless the result exists already.
+    Unlearns, unless the result exists already.
 
     Args:
         run ([`Run`]): The run.
         start ([`StartingPoint`], *optional*): Its starting point; loaded by default.
 
     Returns:
-        `dict` with `history`, `stopped`, `cost` and, with a target UA, `metrics`, which is `None` if the run did not
-        reach the target.
+        `dict` with `validation` (accuracy in percent at the best point, see [`BestPoint`], or `None` if the run did
+        not reach the target), `highest_ua`, `history`, `stopped`, `cost` of the best point, `passes` of all runs, and,
+        if it is no sweep, the `metrics` of the best point.
     """
-    if run.path.exists() and (result := read_json_object(run.path)).get("target_ua") == run.target_ua:
-        return result
-    settings, start = run.settings, start or prepare_start(run.settings, run.seed, only="original")
-    needs_all = run.eval_splits is None or run.target_ua is not None
-    datasets = start.datasets(None if needs_all else ("forget", *(run.eval_splits or ())))
-    eval_sets = _evaluation_sets(run, datasets)
-    unlearner = build_unlearner(run, start, datasets, eval_sets)
-    with peak_memory() as memory:
-        began = time.perf_counter()
-        with without_warnings():
-            unlearner.train()
-        seconds = time.perf_counter() - began
-    history = unlearner.history
-    result = {
-        "method": run.method,
-        "setting": dict(run.setting),
-        "seed": run.seed,
-        "target_ua": run.target_ua,
-        "stopped": unlearner.stop_reason,
-        "history": [point for point in history if all(f"eval_{name}_accuracy" in point for name in eval_sets)],
-        "cost": {"steps": history[-1]["step"], "seconds": seconds, "memory": memory.get("bytes")},
+    if run.path.exists():
+        return read_json_object(run.path)
+    settings = run.settings
+    start = (start or prepare_start(settings, run.seed, only="original")).with_forget_set(run.forget_set)
+    split = start.choosing_split
+    datasets = start.datasets(("forget", split) if run.is_sweep else None)
+    eval_sets = _evaluation_sets(run, datasets, split)
+    tolerance = max(UnlearningArguments.ua_tolerance, 100 / len(datasets["forget"]))
+    sizes = {name: len(dataset) for name, dataset in eval_sets.items()}
+    best = BestPoint(run.target_ua, tolerance, split, sizes)
+    result: dict[str, Any] = {"method": run.method, "setting": dict(run.setting), "target_ua": run.target_ua}
+    passes = {"forward": 0, "backward": 0}
+    with peak_memory() as memory, without_warnings():
+        for beyond in (False, True) if run.goes_on() else (False,):
+            unlearner = build_unlearner(run, start, datasets, eval_sets, best, beyond)
+            with counted_passes(unlearner.accelerator.unwrap_model(unlearner.model)) as counted:
+                best.begin_run(counted, settings.patience if beyond else None)
+                unlearner.train()
+            passes = {name: value + getattr(counted, name) for name, value in passes.items()}
+            if not beyond:
+                result |= {
+                    "stopped": unlearner.stop_reason,
+                    "history": _history(unlearner.history, eval_sets if run.has_curve else ()),
+                }
+    result |= {
+        "validation": 100 * best.accuracy if best.is_reached else None,
+        "highest_ua": best.highest_ua,
+        "cost": {**best.cost, "memory": memory.get("bytes")},
+        "passes": passes,
     }
-    if run.target_ua is not None:
-        tolerance = max(unlearner.args.ua_tolerance, 100 / len(datasets["forget"]))
-        reached = history[-1]["ua"] >= run.target_ua - tolerance
-        result["metrics"] = evaluate_start(unlearner.model, datasets) if reached else None
-        if reached and run.seed == settings.seeds[0]:
+    if not run.is_sweep:
+        result["metrics"] = _metrics_at(best, unlearner, datasets)
+        if best.is_reached and run.is_first:
             unlearner.save_model(str(unlearned_folder(settings, run.row or run.method)))
     run.path.parent.mkdir(parents=True, exist_ok=True)
     write_json(result, run.path)
     return result
+
+
+def _metrics_at(best: BestPoint, unlearner: Unlearner, datasets: Mapping[str, Any]) -> dict[str, float] | None:
+    if not best.is_reached:
+        return None
+    model = unlearner.accelerator.unwrap_model(unlearner.model)
+    best.restore(model)
+    return evaluate_start(model, datasets)
+
+
+def _history(history: Sequence[Mapping[str, float]], eval_sets: Iterable[str]) -> list[dict[str, float]]:
+    """The points at which some sets were evaluated, and of those the step, UA and accuracies."""
+    points = [point for point in history if all(f"eval_{name}_accuracy" in point for name in eval_sets)]
+    return [
+        {name: value for name, value in point.items() if name in ("step", "ua") or name.endswith("_accuracy")}
+        for point in points
+    ]
 
 
 def unlearned_folder(settings: ComparisonSettings, row: str) -> Path:
@@ -123,7 +155,12 @@ def unlearned_folder(settings: ComparisonSettings, row: str) -> Path:
 
 
 def build_unlearner(
-    run: Run, start: StartingPoint, datasets: Mapping[str, Any], eval_sets: Mapping[str, Any]
+    run: Run,
+    start: StartingPoint,
+    datasets: Mapping[str, Any],
+    eval_sets: Mapping[str, Any],
+    best: BestPoint | None = None,
+    beyond: bool = False,
 ) -> Unlearner:
     """
     The unlearner of a run.
@@ -132,6 +169,8 @@ def build_unlearner(
         run ([`Run`]), start ([`StartingPoint`]): The run, and its starting point.
         datasets (`dict[str, Dataset]`): Holds `"forget"`, and `"retain"` if it is loaded already.
         eval_sets (`dict[str, Dataset]`): Sets to evaluate in addition to D_f.
+        best ([`BestPoint`], *optional*): Keeps the best point.
+        beyond (`bool`, defaults to `False`): Go on beyond the target, to the end of the budget.
     """
     method = find_method(run.method)
     own = own_parameters(method) | {"surrogates"}
@@ -151,7 +190,7 @@ def build_unlearner(
     arguments |= {
         "output_dir": str(Path(run.settings.output_dir) / "scratch" / f"{os.getpid()}"),
         "seed": run.seed,
-        "target_ua": run.stop_at,
+        "target_ua": None if beyond else run.target_ua,
     }
     unlearner = make_unlearner(
         run.method,
@@ -161,8 +200,8 @@ def build_unlearner(
         retain_dataset=retain,
         eval_dataset=dict(eval_sets),
         processing_class=start.processor(),
-        # A round of a method that records trajectories is long, and all sets are evaluated after each.
-        evaluate_others=None if method.records_trajectory or not eval_sets else _EveryFewPoints(run.stop_at),
+        evaluate_others=None if best is None else _WhereNeeded(best, run.has_curve and not beyond),
+        callbacks=[] if best is None else [best],
         **{name: value for name, value in run.setting.items() if name in own},
     )
     return without_printing(unlearner)
@@ -181,24 +220,25 @@ def evaluate_start(model: Any, datasets: Mapping[str, Any]) -> dict[str, float]:
     }
 
 
-def _evaluation_sets(run: Run, datasets: Mapping[str, Any]) -> dict[str, Any]:
-    # The setting was chosen on the validation set, so a curve does not need it.
-    names = [name for name in datasets if name not in ("forget", "validation")]
-    sets = {name: datasets[name] for name in (names if run.eval_splits is None else run.eval_splits)}
+def _evaluation_sets(run: Run, datasets: Mapping[str, Any], split: str) -> dict[str, Any]:
+    """The set that points are chosen with, and for a curve all others; of D_r as many examples as the test set has."""
+    if not run.has_curve:
+        return {split: datasets[split]}
+    sets = {name: dataset for name, dataset in datasets.items() if name != "forget"}
     if "retain" in sets:
         sets["retain"] = _at_most(sets["retain"], len(datasets["test"]))
     return sets
 
 
-class _EveryFewPoints:
-    """Whether UA has moved, or the end is near, so that the other sets are evaluated."""
+class _WhereNeeded:
+    """Whether the other sets are evaluated: at and beyond the target, and for a curve where UA has moved."""
 
-    def __init__(self, stop_at: float) -> None:
-        self.stop_at, self.last = stop_at, -math.inf
+    def __init__(self, best: BestPoint, has_curve: bool) -> None:
+        self.best, self.has_curve, self.last = best, has_curve, -math.inf
 
     def __call__(self, metrics: Mapping[str, float]) -> bool:
         value = ua(metrics)
-        if abs(value - self.last) < _UA_STEP and value < self.stop_at - _UA_STEP:
+        if not self.best.is_at_target(value) and not (self.has_curve and abs(value - self.last) >= _UA_STEP):
             return False
         self.last = value
         return True
@@ -219,11 +259,14 @@ def _length(run: Run, arguments: Mapping[str, Any], forget: Any, retain: Any) ->
             "num_rewinds": max(1, settings.budget_steps // steps),
         }
     if not method.records_trajectory:
+        # A round of NegMerge has an interval for each of its runs, or several; those of the others have one.
+        intervals = run.setting.get("num_snapshots", 2) - 1
+        steps = settings.measure_steps if intervals == 1 else settings.interval_steps or 1
         return {
-            "num_snapshots": 2,
+            "num_snapshots": intervals + 1,
             "snapshot_strategy": "steps",
-            "snapshot_steps": settings.measure_steps,
-            "num_rewinds": max(1, settings.budget_steps // settings.measure_steps),
+            "snapshot_steps": steps,
+            "num_rewinds": max(1, settings.budget_steps // (steps * intervals)),
             "warmup_intervals": 0,
         }
     intervals = arguments.get("num_snapshots", 15) - 1 + arguments.get("warmup_intervals", 0)
@@ -255,4 +298,4 @@ def _accuracy(model: Any, dataset: Any) -> float:
     return float((logits.argmax(axis=1) == labels).mean())
 
 
-__all__ = ["READ_OFF_MARGIN", "Run", "build_unlearner", "evaluate_start", "run_once", "unlearned_folder"]
+__all__ = ["Run", "build_unlearner", "evaluate_start", "run_once", "unlearned_folder"]

@@ -7,7 +7,7 @@ import hashlib
 import itertools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +22,7 @@ from ..trainer.unlearner import Unlearner
 # Arguments that a comparison sets itself, the same for every method.
 _FIXED = ("output_dir", "num_rewinds", "seed", "target_ua", "snapshot_strategy", "snapshot_steps")
 # Version of the result files of runs; part of their names, so that files of another version are not read.
-_RUN_VERSION = 2
+_RUN_VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -32,15 +32,21 @@ class MethodSweep:
 
     Args:
         name (`str`): The row; the name of its method if `method` is not given.
-        grid (`dict[str, list]`): Name of an argument -> values; fields of [`UnlearningArguments`], or parameters of
-            the method itself. Every combination is tried.
+        grid (`dict[str, list]` or a list of them): Name of an argument -> values; fields of [`UnlearningArguments`],
+            or parameters of the method itself. Every combination is tried; of several grids, every combination of
+            each, such as one for SGD and one for AdamW.
         method (`str`, *optional*): One of [`~hf_invwnn.methods.method_names`], for a method in several rows, such as
             with recovery and without.
     """
 
     name: str
-    grid: Mapping[str, list[Any]]
+    grid: Mapping[str, list[Any]] | Sequence[Mapping[str, list[Any]]]
     method: str | None = None
+
+    @property
+    def grids(self) -> list[Mapping[str, list[Any]]]:
+        """The grids, also if there is one."""
+        return [self.grid] if isinstance(self.grid, Mapping) else list(self.grid)
 
     @property
     def kind(self) -> type[Unlearner]:
@@ -52,18 +58,11 @@ class MethodSweep:
         """What tables call the row."""
         return self.name if self.method else self.kind.title
 
-    def at_edge(self, setting: Mapping[str, Any]) -> list[str]:
-        """Names of the arguments whose value in a setting is the smallest or the largest of its grid."""
-        numbers = {
-            name: values
-            for name, values in self.grid.items()
-            if len(values) > 1 and all(isinstance(value, (int, float)) for value in values)
-        }
-        return [name for name, values in numbers.items() if setting[name] in (min(values), max(values))]
-
     def settings(self) -> list[dict[str, Any]]:
         """Every combination."""
-        return [dict(zip(self.grid, values, strict=True)) for values in itertools.product(*self.grid.values())]
+        return [
+            dict(zip(grid, values, strict=True)) for grid in self.grids for values in itertools.product(*grid.values())
+        ]
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,18 @@ class ComparisonSettings:
         interval_steps (`int`, *optional*): Steps between two snapshots of a method that records trajectories; an epoch
             on the forget set by default.
         measure_steps (`int`, defaults to 28): Steps between two measurements of the other methods.
-        levels (`list[float]`): UA, in percent, at which curves are read off.
-        target_ua (`float` or `"retrained"`, defaults to `"retrained"`): UA, in percent, of the main table;
-            `"retrained"` is the UA of the retrained model.
+        patience (`int`, defaults to 10): A run that goes on beyond the target ends after this many measurements
+            without a better validation accuracy.
+        widenings (`int`, defaults to 2): How often the grids of all methods get two further settings each, as long as
+            a chosen value lies at the edge of its grid.
+        levels (`list[float]`, *optional*): UA, in percent, at which curves are read off. Without any, the test and
+            retain sets are evaluated at the end of a run only.
+        target_ua (`float` or `"retrained"`, defaults to `"retrained"`): UA, in percent, at which methods are compared;
+            `"retrained"` is the mean UA of the retrained models of the reported seeds.
         seeds (`list[int]`): The seeds that are reported.
+        forget_sets (`int`, defaults to 1): Forget sets of each starting model. A random subset can be drawn again
+            without training; the retrained model has the first.
+        compared_with (`str`, *optional*): The row that the others are compared with; `invwnn` by default.
         chosen_with (`int`, *optional*): The seed that settings are chosen with, best one that is not reported; the
             first of `seeds` by default.
     """
@@ -102,10 +109,14 @@ class ComparisonSettings:
     budget_steps: int = 1120
     interval_steps: int | None = None
     measure_steps: int = 28
-    levels: tuple[float, ...] = (25.0, 50.0, 70.0)
+    patience: int = 10
+    widenings: int = 2
+    levels: tuple[float, ...] = ()
     target_ua: float | str = "retrained"
     seeds: tuple[int, ...] = (0,)
+    forget_sets: int = 1
     chosen_with: int | None = None
+    compared_with: str = "invwnn"
 
     def __post_init__(self) -> None:
         if not self.methods:
@@ -120,9 +131,19 @@ class ComparisonSettings:
             raise ValueError(
                 "`target_ua` must be a number: in overfitting nothing is retained, so there is no retrained model."
             )
-        for name in ("budget_steps", "measure_steps", "interval_steps"):
+        for name in ("budget_steps", "measure_steps", "interval_steps", "patience", "forget_sets"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise ValueError(f"`{name}` must be at least 1, got {getattr(self, name)}.")
+        if self.widenings < 0:
+            raise ValueError(f"`widenings` must be at least 0, got {self.widenings}.")
+        if self.forget_sets > 1 and self.scenario.get("scenario") != "random_subset":
+            raise ValueError(
+                f"`forget_sets` must be 1 in the scenario {self.scenario.get('scenario')!r}, got {self.forget_sets}: "
+                "only a random subset can be drawn again for the same model."
+            )
+        names = [sweep.name for sweep in self.methods]
+        if self.compared_with != "invwnn" and self.compared_with not in names:
+            raise ValueError(f"`compared_with` must be one of {', '.join(names)}, got {self.compared_with!r}.")
         for sweep in self.methods:
             _check_grid(sweep)
 
@@ -132,31 +153,33 @@ class ComparisonSettings:
         return self.seeds[0] if self.chosen_with is None else self.chosen_with
 
     @property
+    def pairs(self) -> list[tuple[int, int]]:
+        """The reported pairs of a seed and the number of a forget set."""
+        return [(seed, number) for seed in self.seeds for number in range(self.forget_sets)]
+
+    @property
     def dataset(self) -> str:
         """Folder or Hub id of the images."""
         return DataArguments(**self.data).dataset
 
-    @property
-    def sweep_levels(self) -> tuple[float, ...]:
-        """UA, in percent, at which settings are chosen: the levels, and the target if it is a number."""
-        return self.levels if isinstance(self.target_ua, str) else tuple(sorted({*self.levels, float(self.target_ua)}))
-
     def results_hash(self) -> str:
-        """Name of the results of this comparison: a hash of everything that determines them."""
-        methods = [[sweep.name, sweep.method, dict(sweep.grid)] for sweep in self.methods]
-        seeds = [self.start_hash(seed) for seed in (self.choosing_seed, *self.seeds)]
-        shared = [dict(self.unlearning), self.budget_steps, self.interval_steps, self.measure_steps, self.target_ua]
-        return _hash([_RUN_VERSION, methods, seeds, shared, list(self.levels)], 0)
+        """Name of the results of this comparison: a hash of everything that determines them, wherever the data lie."""
+        values = {item.name: getattr(self, item.name) for item in dataclasses.fields(self)}
+        del values["output_dir"]
+        values["data"] = {name: value for name, value in self.data.items() if name != "dataset"}
+        values["methods"] = [[sweep.name, sweep.method, sweep.grids] for sweep in self.methods]
+        return _hash([_RUN_VERSION, values], 0)
 
     def start_hash(self, seed: int) -> str:
         """Name of the starting point of a seed: a hash of everything that determines it."""
         return _hash([dict(part) for part in (self.data, self.model, self.scenario, self.training)], seed)
 
-    def run_hash(self, method: str, setting: Mapping[str, Any], seed: int) -> str:
+    def run_hash(self, method: str, setting: Mapping[str, Any], seed: int, forget_set: int, target_ua: float) -> str:
         """Name of a run: a hash of everything that determines it."""
-        pace = self.interval_steps if find_method(method).records_trajectory else self.measure_steps
-        shared = [_RUN_VERSION, dict(self.unlearning), self.budget_steps, pace, list(self.sweep_levels)]
-        return _hash([self.start_hash(seed), method, dict(setting), *shared], seed)
+        records = find_method(method).records_trajectory
+        pace = [self.interval_steps] if records else [self.measure_steps, self.patience]
+        shared = [_RUN_VERSION, dict(self.unlearning), self.budget_steps, pace, bool(self.levels), target_ua]
+        return _hash([self.start_hash(seed), forget_set, method, dict(setting), *shared], seed)
 
 
 def read_settings(path: str | os.PathLike, dataset: str | None = None) -> ComparisonSettings:
@@ -201,16 +224,19 @@ def read_settings(path: str | os.PathLike, dataset: str | None = None) -> Compar
 
 
 def _sweep(name: str, grid: Any) -> MethodSweep:
-    if not isinstance(grid, dict):
-        raise ValueError(f"`methods`: {name} must hold `name: values` lines, got {grid!r}.")
-    rest = {key: values for key, values in grid.items() if key != "method"}
-    return MethodSweep(name, rest, grid.get("method"))
+    grids = grid if isinstance(grid, list) else [grid]
+    if not grids or not all(isinstance(one, dict) for one in grids):
+        raise ValueError(f"`methods`: {name} must hold `name: values` lines, or a list of such, got {grid!r}.")
+    if len(methods := {str(one.get("method")) for one in grids}) > 1:
+        raise ValueError(f"`methods`: all grids of {name} must have the same `method`, got {sorted(methods)}.")
+    rest = [{key: values for key, values in one.items() if key != "method"} for one in grids]
+    return MethodSweep(name, rest if isinstance(grid, list) else rest[0], grids[0].get("method"))
 
 
 def _check_grid(sweep: MethodSweep) -> None:
     known = {item.name for item in dataclasses.fields(UnlearningArguments)} - set(_FIXED)
     own = own_parameters(sweep.kind) | {"surrogates"}
-    for name, values in sweep.grid.items():
+    for name, values in ((name, values) for grid in sweep.grids for name, values in grid.items()):
         if name not in known | own:
             raise ValueError(
                 f"`methods`: {sweep.name} has no parameter {name!r} that a sweep could set; its own are {sorted(own)}."

@@ -6,17 +6,20 @@ import logging
 import os
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import AutoImageProcessor, Trainer, TrainingArguments, set_seed
 
 from ..files import read_json_object, write_json
 from ..image_classification import (
     CropAndFlip,
     DataArguments,
+    ImageTensors,
     ModelArguments,
     ScenarioArguments,
     load_classifier,
@@ -46,15 +49,39 @@ class StartingPoint:
         folder (`Path`): Holds `splits`, `original` and, if something is retained, `retrained`.
         splits ([`UnlearningSplits`]): The splits.
         image_column (`str`, defaults to `"image"`): Column of the images.
+        seed (`int`, defaults to 0): Its seed.
     """
 
     folder: Path
     splits: UnlearningSplits
     image_column: str = "image"
+    seed: int = 0
 
     @property
     def has_retrained(self) -> bool:
         return len(self.splits.retain) > 0
+
+    @property
+    def choosing_split(self) -> str:
+        """The set that settings and points are chosen with."""
+        return "validation" if len(self.splits.validation) else "test"
+
+    def with_forget_set(self, number: int) -> StartingPoint:
+        """The same model with another random forget set of the same size; 0 is the one that was left out of D_r."""
+        if number == 0:
+            return self
+        splits, generator = self.splits, np.random.default_rng([self.seed, number])
+        rows = generator.choice(len(splits.train), len(splits.forget_indices), replace=False)
+        other = UnlearningSplits.from_indices(
+            splits.train,
+            rows,
+            validation=splits.validation,
+            test=splits.test,
+            scenario=splits.scenario,
+            label_column=splits.label_column,
+            settings=splits.settings,
+        )
+        return replace(self, splits=other)
 
     def missing(self) -> list[str]:
         """Names of the models that have not been trained yet."""
@@ -78,20 +105,50 @@ class StartingPoint:
         The splits as inputs of the model: forget, retain, validation, test; with wrong labels also `forget_clean`, D_f
         under its true labels; with a backdoor also `triggered`.
         """
-        sets: dict[str, Any] = {
-            name: getattr(self.splits, name) for name in ("forget", "retain", "validation", "test")
+        splits, processor = self.splits, self.processor()
+        forgotten = np.asarray(splits.forget_indices)
+        retained = np.setdiff1d(np.arange(len(splits.train)), forgotten)
+        makers = {
+            "forget": lambda: _rows(self._images("train", processor), forgotten),
+            "retain": lambda: _rows(self._images("train", processor), retained),
+            "validation": lambda: self._images("validation", processor),
+            "test": lambda: self._images("test", processor),
         }
-        labels = dict.fromkeys(sets, self.splits.label_column)
-        if CLEAN_LABEL_COLUMN in self.splits.forget.column_names:
-            sets["forget_clean"], labels["forget_clean"] = self.splits.forget, CLEAN_LABEL_COLUMN
-        if self.splits.scenario == "badnets":
-            sets["triggered"], labels["triggered"] = triggered_test_set(self.splits), self.splits.label_column
-        processor = self.processor()
-        return {
-            name: process_images(dataset, processor, self.image_column, labels[name])
-            for name, dataset in sets.items()
-            if len(dataset) and (names is None or name in names)
-        }
+        sizes = {name: len(getattr(splits, name)) for name in makers}
+        if CLEAN_LABEL_COLUMN in splits.forget.column_names:
+            makers["forget_clean"] = lambda: self._process(splits.forget, processor, CLEAN_LABEL_COLUMN)
+            sizes["forget_clean"] = len(splits.forget)
+        if splits.scenario == "badnets":
+            triggered = triggered_test_set(splits)
+            makers["triggered"] = lambda: self._process(triggered, processor, splits.label_column)
+            sizes["triggered"] = len(triggered)
+        return {name: make() for name, make in makers.items() if sizes[name] and (names is None or name in names)}
+
+    def _images(self, name: str, processor: Any) -> Any:
+        """A set as inputs of the model, kept in a file that all processes of a comparison map into memory."""
+        path = self.folder / "images" / f"{name}.safetensors"
+        if not path.exists():
+            images = self._process(getattr(self.splits, name), processor, self.splits.label_column)
+            if not isinstance(images, ImageTensors):
+                return images
+            path.parent.mkdir(exist_ok=True)
+            working = path.with_suffix(f".{os.getpid()}")
+            save_file({"pixel_values": images.pixel_values, "labels": images.labels}, working)
+            os.replace(working, path)
+        return ImageTensors(**load_file(path))
+
+    def _process(self, dataset: Any, processor: Any, label_column: str) -> Any:
+        return process_images(dataset, processor, self.image_column, label_column)
+
+
+def on_accelerator(model: Any) -> Any:
+    """A model on the accelerator, if there is one."""
+    return model.to("cuda") if torch.cuda.is_available() else model
+
+
+def _rows(images: Any, rows: np.ndarray) -> Any:
+    """Some rows of a set, without a copy of what is mapped from a file."""
+    return torch.utils.data.Subset(images, rows.tolist())
 
 
 def prepare_start(settings: ComparisonSettings, seed: int, only: str | None = None) -> StartingPoint:
@@ -126,7 +183,7 @@ def prepare_start(settings: ComparisonSettings, seed: int, only: str | None = No
         if only in (None, name) and len(part) and not (folder / name / DONE).exists():
             logger.info("training %s of seed %d on %d examples", name, seed, len(part))
             _train(settings, seed, part, splits, data.image_column, folder / name)
-    return StartingPoint(folder, splits, data.image_column)
+    return StartingPoint(folder, splits, data.image_column, seed)
 
 
 def _train(
@@ -156,9 +213,11 @@ def _train(
     model.to(memory_format=torch.contiguous_format)
     trainer.save_model()
     processor.save_pretrained(working)
-    cost = {"steps": trainer.state.global_step, "seconds": seconds, "memory": memory.get("bytes")}
+    steps = trainer.state.global_step
+    images = round(float(trainer.state.epoch or 0) * len(part))
+    cost = {"steps": steps, "seconds": seconds, "memory": memory.get("bytes"), "forward": images, "backward": images}
     write_json(cost, working / DONE)
     os.replace(working, target)
 
 
-__all__ = ["StartingPoint", "prepare_start"]
+__all__ = ["StartingPoint", "on_accelerator", "prepare_start"]

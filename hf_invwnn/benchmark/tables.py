@@ -1,19 +1,19 @@
-"""Tables and the picture of a comparison, from its results file alone."""
+"""Tables of a comparison, from its results file alone."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..audit.charts import COLOURS, MARKERS, UA_AXIS
 from ..audit.tables import markdown_table
 from ..metrics.catalogue import METRICS, metrics_in
 from .equal_forgetting import at_ua
-from .verdict_table import NOT_REACHED, verdict_table
+from .verdict_table import NOT_REACHED
+
+
+_PASSES = ("forward", "backward")
 
 
 def comparison_table(results: Mapping[str, Any]) -> str:
@@ -94,112 +94,32 @@ def curve_table(results: Mapping[str, Any], split: str = "test") -> str:
 
 
 def cost_table(results: Mapping[str, Any]) -> str:
-    """Markdown: optimizer steps, seconds and memory to the target UA, and those of retraining; means over seeds."""
-    rows = [["method", "steps", "seconds", "extra memory (MiB)"]]
+    """
+    Markdown: what the compared point of a method costs, and what retraining does, means over the runs: optimizer
+    steps, images that pass forward and gradients that pass backward, in thousands, seconds, memory; and the passes of
+    its whole sweep.
+    """
+    rows = [["method", "steps", "forward", "backward", "seconds", "extra memory (MiB)", "sweep, forward", "backward"]]
     retrained = [models["retrained"]["cost"] for models in results["references"].values() if "retrained" in models]
     if retrained:
-        rows.append(["retrained", *_mean_cost(retrained)])
+        rows.append(["retrained", *_mean_cost(retrained), "", ""])
     for method in results["methods"].values():
         runs = list(method["seeds"].values())
+        search = [f"{sum(one['passes'][name] for one in method.get('sweep', ())) / 1000:,.0f}" for name in _PASSES]
         if any(run["metrics"] is None for run in runs):
-            rows.append([method["title"], NOT_REACHED, "", ""])
+            rows.append([method["title"], NOT_REACHED, *[""] * 4, *search])
             continue
-        rows.append([method["title"], *_mean_cost([run["cost"] for run in runs])])
+        rows.append([method["title"], *_mean_cost([run["cost"] for run in runs]), *search])
     return markdown_table(rows)
 
 
 def _mean_cost(costs: Sequence[Mapping[str, Any]]) -> list[str]:
-    memory = [cost["memory"] for cost in costs if cost.get("memory") is not None]
-    means = [f"{np.mean([cost[name] for cost in costs]):.0f}" for name in ("steps", "seconds")]
-    return [*means, f"{np.mean(memory) / 2**20:.0f}" if memory else ""]
+    def mean(name: str, unit: float = 1) -> str:
+        known = [cost[name] / unit for cost in costs if cost.get(name) is not None]
+        return f"{np.mean(known):,.0f}" if known else ""
 
-
-def plot_comparison(results: Mapping[str, Any], path: str | os.PathLike) -> None:
-    """
-    Draws test and retain accuracy over UA, one line for each method, the mean over seeds at each UA.
-
-    Args:
-        results (`dict`): The results of [`~hf_invwnn.benchmark.compare`].
-        path (`str` or `os.PathLike`): The PNG to write.
-    """
-    from matplotlib.figure import Figure
-
-    panels = [name for name in ("test", "retain") if _has_curve(results, f"eval_{name}_accuracy")]
-    figure = Figure(figsize=(5.2 * len(panels) + 1.9, 4.4), dpi=150, layout="constrained")
-    axes = figure.subplots(1, len(panels), squeeze=False)[0]
-    for panel, name in zip(axes, panels, strict=True):
-        for number, method in enumerate(results["methods"].values()):
-            ua, accuracy = _mean_curve(method, f"eval_{name}_accuracy")
-            panel.plot(
-                ua,
-                accuracy,
-                "-" if number < len(COLOURS) else "--",
-                color=COLOURS[number % len(COLOURS)],
-                marker=MARKERS[number % len(MARKERS)],
-                markevery=max(1, len(ua) // 6),
-                markersize=5,
-                label=method["title"],
-            )
-        retrained = [models["retrained"] for models in results["references"].values() if "retrained" in models]
-        metric = "TA" if name == "test" else "RA"
-        if retrained:
-            point = [np.mean([model[key] for model in retrained]) for key in ("UA", metric)]
-            panel.plot(*point, marker="*", markersize=15, color="black", ls="", label="retrained")
-        panel.set_xlabel(UA_AXIS)
-        panel.set_ylabel(f"{name} accuracy (%)")
-        panel.grid(alpha=0.3)
-    handles, labels = axes[0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", fontsize=8)
-    figure.suptitle(results["title"])
-    figure.savefig(path)
-
-
-def write_comparison(results: Mapping[str, Any], folder: str | os.PathLike) -> str:
-    """
-    Writes `comparison.md` and `comparison.png` into a folder, and returns the text.
-
-    Args:
-        results (`dict`): The results of [`~hf_invwnn.benchmark.compare`].
-        folder (`str` or `os.PathLike`): Of the results.
-    """
-    target = "the retrained model's UA" if results["target_ua"] == "retrained" else f"UA {results['target_ua']:g}"
-    seeds = len(results["seeds"])
-    parts = [
-        f"## {results['title']}",
-        f"At {target}; {seeds} seed{'s' if seeds > 1 else ''}, each with its own split, initialisation and order. "
-        "In percent, except the loss AUC. `data`: what a method trains on; `tried`: number of settings in its sweep.",
-        comparison_table(results),
-        "Test accuracy where each curve crosses a UA:",
-        curve_table(results, "test"),
-    ]
-    if _has_curve(results, "eval_retain_accuracy"):
-        parts += ["Retain accuracy:", curve_table(results, "retain")]
-    parts += ["Cost of reaching the target:", cost_table(results)]
-    if "invwnn" in results["methods"]:
-        parts += ["InvWNN minus each at the target, with a verdict:", verdict_table(results)]
-    text = "\n\n".join(parts) + "\n"
-    Path(folder, "comparison.md").write_text(text)
-    plot_comparison(results, Path(folder, "comparison.png"))
-    return text
-
-
-def _has_curve(results: Mapping[str, Any], key: str) -> bool:
-    return any(key in run["history"][0] for method in results["methods"].values() for run in method["seeds"].values())
-
-
-def _mean_curve(method: Mapping[str, Any], key: str) -> tuple[list[float], list[float]]:
-    """UA from the start up to what every seed reached, in steps of two points, and the mean accuracy there."""
-    histories = [run["history"] for run in method["seeds"].values()]
-    reached = min(max(point["ua"] for point in history) for history in histories)
-    first = max(history[0]["ua"] for history in histories)
-    ua = [*np.arange(first, reached, 2.0), reached]
-    return ua, [float(np.mean([100 * _read(history, level)[key] for history in histories])) for level in ua]
-
-
-def _read(history: Sequence[Mapping[str, float]], level: float) -> Mapping[str, float]:
-    point = at_ua(history, level)
-    assert point is not None
-    return point
+    passes = [mean(name, 1000) for name in _PASSES]
+    return [mean("steps"), *passes, mean("seconds"), mean("memory", 2**20)]
 
 
 def _is_measured(results: Mapping[str, Any], metric: str) -> bool:
@@ -217,11 +137,4 @@ def _spread(values: Sequence[float], sign: str = "", digits: int = 2) -> str:
     return mean if len(values) < 2 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
 
 
-__all__ = [
-    "NOT_REACHED",
-    "comparison_table",
-    "cost_table",
-    "curve_table",
-    "plot_comparison",
-    "write_comparison",
-]
+__all__ = ["NOT_REACHED", "comparison_table", "cost_table", "curve_table"]

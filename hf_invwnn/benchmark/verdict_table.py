@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from ..audit.tables import markdown_table
 from ..metrics import retraining_distance
 from .verdicts import paired_difference, verdicts
@@ -13,6 +15,8 @@ from .verdicts import paired_difference, verdicts
 NOT_REACHED = "not reached"
 # Metric -> its title in a table of verdicts.
 _COMPARED = {"RA": "RA", "TA": "TA", "average_gap": "average gap", "tug_of_war": "tug-of-war (in hundredths)"}
+# Metrics whose distance from the retrained model is the average gap.
+_DISTANCE_OF = ("UA", "RA", "TA", "MIA")
 
 
 def verdict_table(results: Mapping[str, Any], method: str = "invwnn") -> str:
@@ -27,9 +31,10 @@ def verdict_table(results: Mapping[str, Any], method: str = "invwnn") -> str:
     """
     differences = {name: _differences(results, method, name) for name in results["methods"] if name != method}
     metrics = [name for name in _COMPARED if any(found and name in found for found in differences.values())]
+    starts = [pair.partition(".")[0] for pair in results["methods"][method]["seeds"]]
     tested = {
         metric: {
-            name: paired_difference(found[metric])
+            name: paired_difference(found[metric], starts)
             for name, found in differences.items()
             if found and len(found.get(metric, ())) > 1
         }
@@ -62,7 +67,7 @@ def _differences(results: Mapping[str, Any], method: str, other: str) -> dict[st
         theirs = results["methods"][other]["seeds"].get(seed, {})
         if mine["metrics"] is None or theirs.get("metrics") is None:
             return None
-        retrained = results.get("references", {}).get(seed, {}).get("retrained")
+        retrained = _retrained(results, seed)
         pairs.append(tuple(_with_distance(one["metrics"], retrained) for one in (mine, theirs)))
     return {
         name: [ours[name] - theirs[name] for ours, theirs in pairs]
@@ -71,11 +76,22 @@ def _differences(results: Mapping[str, Any], method: str, other: str) -> dict[st
     }
 
 
+def _retrained(results: Mapping[str, Any], pair: str) -> dict[str, float] | None:
+    """Metrics of the model retrained without the forget set of a pair; where that has none, the mean of all."""
+    references = results.get("references", {})
+    if results.get("forget_sets", 1) == 1:
+        found: dict[str, float] | None = references.get(pair, {}).get("retrained")
+        return found
+    models = [one["retrained"] for one in references.values()]
+    return {name: float(np.mean([model[name] for model in models])) for name in _DISTANCE_OF}
+
+
 def _with_distance(metrics: Mapping[str, float], retrained: Mapping[str, float] | None) -> dict[str, float]:
-    names = ("UA", "RA", "TA", "MIA")
-    if retrained is None or any(name not in one for name in names for one in (metrics, retrained)):
+    if retrained is None or any(name not in one for name in _DISTANCE_OF for one in (metrics, retrained)):
         return dict(metrics)
-    distance = retraining_distance([metrics[name] for name in names], [retrained[name] for name in names])
+    distance = retraining_distance(
+        [metrics[name] for name in _DISTANCE_OF], [retrained[name] for name in _DISTANCE_OF]
+    )
     return {**metrics, "average_gap": -distance["average_gap"], "tug_of_war": 100 * distance["tug_of_war"]}
 
 

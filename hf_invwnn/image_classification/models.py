@@ -17,6 +17,9 @@ from transformers import (
     ViTImageProcessorPil,
 )
 
+# Registers its model type.
+from .small_resnet import SmallResNetConfig as SmallResNetConfig
+
 
 @dataclass
 class ModelArguments:
