@@ -32,7 +32,7 @@ class Workers:
 
     def run(self, work: Callable[[Any], Any], jobs: Sequence[Any], description: str, fresh: bool = False) -> None:
         """
-        Calls `work` with every job.
+        Calls `work` with every job. The first error is raised after all have ended.
 
         Args:
             work (`Callable`): A function that can be pickled.
@@ -55,12 +55,16 @@ class Workers:
         self._wait(self._pool, [self._pool.submit(_in_worker, work, job, threads) for job in jobs], description)
 
     def _wait(self, pool: Executor, futures: Sequence[Future[None]], description: str) -> None:
+        errors = []
         try:
             for future in tqdm(as_completed(futures), total=len(futures), desc=description):
-                future.result()
+                if (error := future.exception()) is not None:
+                    errors.append(error)
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+        if errors:
+            raise errors[0]
 
 
 def run_jobs(work: Callable[[Any], Any], jobs: Sequence[Any], workers: int, description: str) -> None:
