@@ -1,6 +1,6 @@
 """Benchmark: every method from the same starting points, each with its own sweep, compared at equal forgetting."""
 
-from .compare import compare, finished_results
+from .compare import compare, read_results
 from .equal_forgetting import at_ua
 from .page import comparison_page, write_comparison
 from .runs import Run, build_unlearner, evaluate_start, unlearned_folder
@@ -16,7 +16,7 @@ __all__ = [
     "at_ua",
     "build_unlearner",
     "evaluate_start",
-    "finished_results",
+    "read_results",
     "compare",
     "comparison_page",
     "prepare_start",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ def _compare(settings: ComparisonSettings, workers: Workers) -> dict[str, Any]:
     results = {
         "title": settings.title,
         "settings": settings.results_hash(),
+        "starts": {str(seed): settings.start_hash(seed) for seed in settings.seeds},
         "seeds": list(settings.seeds),
         "forget_sets": settings.forget_sets,
         "chosen_with": first,
@@ -108,28 +110,29 @@ def name_of_pair(pair: tuple[int, int], settings: ComparisonSettings) -> str:
     return f"{pair[0]}.{pair[1]}" if settings.forget_sets > 1 else str(pair[0])
 
 
-def finished_results(settings: ComparisonSettings) -> dict[str, Any]:
+def read_results(path: str | os.PathLike, settings: ComparisonSettings | None = None) -> dict[str, Any]:
     """
-    The content of `results.json` of a finished comparison.
+    The content of a file of results.
 
     Args:
-        settings ([`ComparisonSettings`]): The comparison.
+        path (`str` or `os.PathLike`): The file.
+        settings ([`ComparisonSettings`], *optional*): The comparison that they must be of.
 
     Raises:
-        FileNotFoundError: It has not been run.
-        ValueError: The file holds the results of other settings, or a seed is missing for a method.
+        FileNotFoundError: There is no such file.
+        ValueError: It is no JSON object of results, holds those of other settings, or lacks a run of a method.
     """
-    path = Path(settings.output_dir) / "results.json"
-    if not path.exists():
-        raise FileNotFoundError(f"`output_dir`: there is no {path}; run the comparison first.")
+    if not Path(path).exists():
+        raise FileNotFoundError(f"`table`: there is no file {path}; run the comparison first.")
     results = read_json_object(path)
-    if results.get("settings") != settings.results_hash():
-        raise ValueError(f"`output_dir`: {path} holds the results of other settings; run the comparison again.")
+    if missing := sorted({"title", "settings", "seeds", "methods", "references"} - results.keys()):
+        raise ValueError(f"`table`: {path} lacks {missing} and holds no results of a comparison.")
+    if settings is not None and results["settings"] != settings.results_hash():
+        raise ValueError(f"`table`: {path} holds the results of other settings; run the comparison again.")
+    pairs = {pair for method in results["methods"].values() for pair in method["seeds"]}
     for name, method in results["methods"].items():
-        if missing := sorted({name_of_pair(pair, settings) for pair in settings.pairs} - set(method["seeds"])):
-            raise ValueError(
-                f"`output_dir`: {path} lacks seed {', '.join(missing)} of {name}; run the comparison again."
-            )
+        if lacking := sorted(pairs - method["seeds"].keys()):
+            raise ValueError(f"`table`: {path} lacks seed {', '.join(lacking)} of {name}; run the comparison again.")
     return results
 
 
@@ -190,4 +193,4 @@ def _references(start: StartingPoint) -> dict[str, Any]:
     return references
 
 
-__all__ = ["compare", "finished_results", "name_of_pair", "target_of"]
+__all__ = ["compare", "name_of_pair", "read_results", "target_of"]

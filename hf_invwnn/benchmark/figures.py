@@ -101,9 +101,7 @@ def _draw_points(panel: Any, results: Mapping[str, Any], methods: Sequence[Mappi
     panel.set_xlim(left, high)
     for place, mean in enumerate(means):
         if mean < left:
-            panel.annotate(
-                f"{mean:.0f} ◂", (left, place), va="center", fontsize=8, xytext=(2, 0), textcoords="offset points"
-            )
+            panel.text(left, place, f" {mean:.0f} <", va="center", fontsize=8)
     panel.set_yticks(range(len(methods)), [method["title"] for method in methods], fontsize=8)
     panel.invert_yaxis()
     panel.set_xlabel(f"{metric} (%)")

@@ -37,9 +37,9 @@ def comparison_page(results: Mapping[str, Any], picture: str) -> str:
     if base in results["methods"]:
         title = results["methods"][base]["title"]
         parts += [
-            f"{title} minus each of the others, in points, with a 95 % interval: better or worse where a paired t-test "
-            "says so (Holm's correction over the others), equivalent within a point (two one-sided tests), else "
-            "undecided:",
+            f"{title} minus each of the others, in points, with a 95 % interval: better or worse where a paired "
+            "t-test says so (Holm's correction over the others), equivalent within a point (two one-sided tests), "
+            "else undecided:",
             verdict_table(results, base),
         ]
     for split, name in (("test", "Test accuracy"), ("retain", "Retain accuracy")):

@@ -24,7 +24,6 @@ from transformers import HfArgumentParser, TrainerCallback
 from weight_plane import landscape, plot_landscape
 
 from hf_invwnn.benchmark import ComparisonSettings, Run, StartingPoint, build_unlearner, prepare_start
-from hf_invwnn.benchmark.compare import target_of
 from hf_invwnn.image_classification import predict
 
 
@@ -56,12 +55,12 @@ class CollectWeights(TrainerCallback):
 def path_of(
     settings: ComparisonSettings,
     start: StartingPoint,
-    references: Mapping[str, Any],
+    target_ua: float,
     method: str,
     setting: Mapping[str, Any],
 ) -> list[np.ndarray]:
     """Weights of the original model and after every round up to the target UA."""
-    run = Run(settings, settings.seeds[0], method, setting, (), target_of(settings, references))
+    run = Run(settings, settings.seeds[0], method, setting, target_ua)
     unlearner = build_unlearner(run, start, start.datasets(("forget",)), {})
     collected = CollectWeights()
     unlearner.add_callback(collected)
@@ -77,9 +76,8 @@ def main() -> None:
     seed = settings.seeds[0]
     start = prepare_start(settings, seed)
     chosen = {name: results["methods"][name] for name in args.methods}
-    references = results["references"][str(seed)]
     paths = {
-        method["title"]: path_of(settings, start, references, method["method"], method["setting"])
+        method["title"]: path_of(settings, start, results["target"], method["method"], method["setting"])
         for method in chosen.values()
     }
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hf_invwnn.audit.private import make_private_folder, private_folder
-from hf_invwnn.benchmark import ComparisonSettings, read_settings
+from hf_invwnn.benchmark import ComparisonSettings, read_results, read_settings
 from hf_invwnn.files import read_json_object, write_json
 from hf_invwnn.scenarios import UnlearningSplits
 
@@ -31,11 +31,11 @@ def read_comparison(args: ComparisonArguments) -> tuple[ComparisonSettings, dict
     path = Path(settings.output_dir) / "results.json"
     if not path.exists():
         raise SystemExit(f"--comparison: there is no {path}; run `hf-invwnn compare` with the file first.")
-    results = read_json_object(path)
-    if results.get("dataset") != settings.dataset:
+    results = read_results(path)
+    if results["starts"] != {str(seed): settings.start_hash(seed) for seed in settings.seeds}:
         raise SystemExit(
-            f"--dataset: {path} has results of {results.get('dataset')!r}, not of {settings.dataset!r}; name the data "
-            "set of the comparison, or run it again."
+            f"--dataset: {path} has results of other starting points than those of {settings.dataset!r}; name the "
+            "data set of the comparison, or run it again."
         )
     return settings, results
 

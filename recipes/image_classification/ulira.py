@@ -62,7 +62,7 @@ def shadow(
     results["retrained"], target_ua = confidences(start.model("retrained"), forget)
     for name, choice in chosen.items():
         unlearner = build_unlearner(
-            Run(own, number, choice["method"], choice["setting"], (), target_ua), start, {"forget": forget}, {}
+            Run(own, number, choice["method"], choice["setting"], target_ua), start, {"forget": forget}, {}
         )
         unlearner.train()
         results[name], _ = confidences(unlearner.model, forget)

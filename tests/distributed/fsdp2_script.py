@@ -7,9 +7,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-
-sys.path[:0] = [str(Path(__file__).parents[1]), str(Path(__file__).parents[2])]
-
 import torch
 from helpers import Examples, build_model, build_predictor, build_unlearner
 from safetensors.torch import save_file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,7 +39,8 @@ def launch(folder: Path, options: dict[str, Any], resume: bool = False, sharded:
         # By default accelerate wraps the embeddings of a ViT and then a part of them again, which fails.
         options_of_launch = ["--mixed_precision", "no", "--fsdp_transformer_layer_cls_to_wrap", "ViTLayer"]
         words = [*launcher, "--num_processes", str(processes), *options_of_launch, *words]
-    result = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=200)
+    environment = {**os.environ, "PYTHONPATH": str(SCRIPT.parents[1])}
+    result = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=200, env=environment)
     assert result.returncode == 0, result.stderr[-4000:]
     facts: dict[str, Any] = json.loads((folder / "facts.json").read_text())
     return facts
