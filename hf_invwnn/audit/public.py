@@ -28,7 +28,7 @@ ARGUMENTS = (
     *("target_ua", "ua_tolerance", "stop_at_unseen_loss", "max_unseen_loss_rise", "max_unseen_accuracy_drop"),
     *("min_utility", "utility_metric", "max_forget_steps", "max_seconds"),
     *("recovery_steps", "recovery_weight", "recovery_temperature", "recovery_learning_rate", "recovery_schedule"),
-    *("recovery_start", "recovery_cycles", "recovery_overshoot"),
+    *("recovery_start", "recovery_cycles", "recovery_overshoot", "recovery_without_labels"),
     *("learning_rate", "lr_scheduler_type", "warmup_steps", "optim", "weight_decay", "adam_beta1", "adam_beta2"),
     *("adam_epsilon", "max_grad_norm", "label_smoothing_factor", "neftune_noise_alpha"),
     *("per_device_train_batch_size", "gradient_accumulation_steps", "num_train_epochs", "max_steps"),

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..recovery.divergence import divergence
+from ..recovery.divergence import divergence, without_label
 from .base import GradientUnlearner, logits_of
 
 
@@ -35,16 +35,4 @@ class DeleteUnlearner(GradientUnlearner):
         return divergence(teacher, logits_of(model, inputs))
 
 
-def without_label(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """
-    Logits whose softmax is 0 at the label and keeps the proportions of the other classes.
-
-    Args:
-        logits (`torch.Tensor` of shape `(N, C)`), labels (`torch.Tensor` of shape `(N,)`): Logits and labels.
-    """
-    # The smallest number in place of -infinity, whose divergence would be 0 times infinity.
-    lowest = torch.finfo(torch.float32).min / 2
-    return logits.float().scatter(1, labels[:, None], lowest)
-
-
-__all__ = ["DeleteUnlearner", "without_label"]
+__all__ = ["DeleteUnlearner"]

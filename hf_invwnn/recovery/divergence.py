@@ -51,4 +51,16 @@ def divergence(
     return (each * counted).sum() / counted.sum().clamp(min=1)
 
 
-__all__ = ["CLASSES", "LABELS", "NUMBERS", "OUTPUTS", "divergence"]
+def without_label(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """
+    Logits whose softmax is 0 at the label and keeps the proportions of the other classes.
+
+    Args:
+        logits (`torch.Tensor` of shape `(N, C)`), labels (`torch.Tensor` of shape `(N,)`): Logits and labels.
+    """
+    # The smallest number in place of -infinity, whose divergence would be 0 times infinity.
+    lowest = torch.finfo(torch.float32).min / 2
+    return logits.float().scatter(1, labels[:, None], lowest)
+
+
+__all__ = ["CLASSES", "LABELS", "NUMBERS", "OUTPUTS", "divergence", "without_label"]

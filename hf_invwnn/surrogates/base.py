@@ -21,6 +21,8 @@ class Surrogates(Protocol):
     Attributes:
         name (`str`): What the record calls them.
         forget_only (`bool`): Whether they are made from the forget set and the model alone.
+
+    An optional `one_to_one = True` says that row n is near row n of the forget set alone.
     """
 
     name: str

@@ -23,7 +23,7 @@ class ShiftedImages:
         ValueError: `shift` is outside [0, 1).
     """
 
-    name, forget_only = "shifted images", True
+    name, forget_only, one_to_one = "shifted images", True, True
 
     def __init__(self, shift: float = 0.125, mirror: bool = True) -> None:
         if not 0 <= shift < 1:
@@ -73,7 +73,7 @@ class NoisyImages:
         ValueError: `scale` is not positive and finite.
     """
 
-    name, forget_only = "noisy images", True
+    name, forget_only, one_to_one = "noisy images", True, True
 
     def __init__(self, scale: float = 0.5) -> None:
         if not 0 < scale < float("inf"):
@@ -98,7 +98,7 @@ class AdversarialImages:
         ValueError: `step` is not positive and finite, or `shift` outside [0, 1).
     """
 
-    name, forget_only = "adversarial images", True
+    name, forget_only, one_to_one = "adversarial images", True, True
 
     def __init__(self, step: float = 0.1, shift: float = 0.125, mirror: bool = True) -> None:
         if not 0 < step < float("inf"):

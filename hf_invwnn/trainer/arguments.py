@@ -67,6 +67,9 @@ class UnlearningArguments(TrainingArguments):
         recovery_learning_rate (`float`, *optional*): Highest learning rate of recovery; `learning_rate` by default.
         recovery_schedule (`str`, defaults to `"cosine"`): `"cosine"`, which ends at 0, or `"constant"`.
         recovery_start (`str`, defaults to `"rewound"`): The weights it starts from: `"rewound"` or `"original"`.
+        recovery_without_labels (`bool`, defaults to `False`): Take the label of an example out of what the original
+            model answers to its surrogates: for a class, a backdoor or wrong labels, which surrogates show too; not
+            for examples whose labels are to stay true of others like them. For images of one class each.
         recovery_cycles (`int`, defaults to 1): Number of recoveries; with more than one they alternate with rewinding.
         recovery_overshoot (`float`, defaults to 0.2): How far beyond its goal a run rewinds, because recovery gives
             some of it back: a share of the points from `target_ua` to 100, or of the unseen loss. In [0, 1].
@@ -120,6 +123,9 @@ class UnlearningArguments(TrainingArguments):
     )
     recovery_schedule: str = field(default="cosine", metadata={"help": "Its schedule: 'cosine' or 'constant'."})
     recovery_start: str = field(default="rewound", metadata={"help": "Where it starts: 'rewound' or 'original'."})
+    recovery_without_labels: bool = field(
+        default=False, metadata={"help": "Take forgotten labels out of what recovery keeps (class, backdoor, noise)."}
+    )
     recovery_cycles: int = field(default=1, metadata={"help": "Recoveries, which alternate with rewinding."})
     recovery_overshoot: float = field(
         default=0.2, metadata={"help": "How far beyond its goal a run rewinds before recovery, as a share."}

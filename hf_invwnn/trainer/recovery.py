@@ -15,12 +15,13 @@ from transformers.utils import logging
 
 from ..errors import NonFiniteLossError
 from ..recovery.answers import MOST_OUTPUTS, outputs_of, table_of
-from ..recovery.divergence import CLASSES, LABELS, NUMBERS, divergence
+from ..recovery.divergence import CLASSES, LABELS, NUMBERS, divergence, without_label
 from ..recovery.weight_copy import WeightCopy
 from ..surrogates import Surrogates, find_surrogates
 from ..surrogates.checks import check_disjoint, check_near
 from .arguments import DerivedSteps
 from .dry_run import FAILURES, collated, evaluated, first_examples, in_words
+from .heads import CLASSES as ONE_CLASS
 from .heads import head_of
 from .indexed import INDEX
 from .recovery_inputs import RecoveryInputs
@@ -46,7 +47,8 @@ class Recovery:
 
         KL( f_rewound(x) || f(x) )  +  weight KL( f_original(x~) || f(x~) )
 
-    The first term keeps forgotten what rewinding forgot, the second gives everything else back. No label is used.
+    The first term keeps forgotten what rewinding forgot, the second gives everything else back. No label is used,
+    unless `recovery_without_labels` is set: then f_original(x~) is 0 at the label of x, and the rest is scaled to 1.
 
     Args:
         unlearner ([`Unlearner`]): The run. Length, rate and weight are arguments of its [`UnlearningArguments`].
@@ -124,10 +126,12 @@ class Recovery:
         if not isinstance(unlearner.forget_dataset, Sized):
             raise ValueError("`recovery_steps` needs a forget set with a length; set `recovery_steps=0`.")
         examples = first_examples("forget_dataset", unlearner.forget_dataset)
-        inputs = collated(unlearner, "forget_dataset", unlearner.forget_dataset, examples)
-        inputs = self.inputs.of(inputs)
+        labelled = collated(unlearner, "forget_dataset", unlearner.forget_dataset, examples)
+        inputs = self.inputs.of(labelled)
         model: Any = unlearner.model
         found = find_surrogates(surrogates, inputs)
+        if unlearner.args.recovery_without_labels:
+            _check_labels(self.head, labelled, found)
         if hasattr(found, "check"):
             found.check(model, inputs)
         if hasattr(found, "dataset"):
@@ -219,7 +223,7 @@ class Recovery:
         rows, near = self.inputs.rows_and_surrogates(inputs)
         with torch.no_grad():
             forgotten = self._rewound_answers(inputs, rows)
-            kept = self.answer(self.original, near)
+            kept = self._kept(inputs, near)
         if _can_be_joined(rows, near):
             count = len(forgotten)
             outputs = outputs_of(model, {name: torch.cat([rows[name], near[name]]) for name in rows})
@@ -250,7 +254,7 @@ class Recovery:
                 generator = torch.Generator().manual_seed(int(index[0]))
                 near = self.inputs.near(self.inputs.of(inputs), generator)
                 current = self.answer(None, near)
-                kept = self.answer(self.original, near)
+                kept = self._kept(inputs, near)
                 counted = self.inputs.counted(near)
                 total += float(divergence(kept, current, self.outputs, 1.0, counted))
                 batches += 1
@@ -263,6 +267,11 @@ class Recovery:
         if self._answers is not None and INDEX in inputs:
             return self._answers[inputs[INDEX].to(self._answers.device)]
         return self.answer(self.rewound, rows)
+
+    def _kept(self, inputs: Mapping[str, Any], near: Mapping[str, Any]) -> torch.Tensor:
+        """What the original model answers to surrogates, without the labels of their examples if so asked."""
+        answer = self.answer(self.original, near)
+        return without_label(answer, inputs["labels"]) if self.unlearner.args.recovery_without_labels else answer
 
     def answer(self, weights: WeightCopy | None, inputs: Mapping[str, Any]) -> torch.Tensor:
         """What the model answers with some weights, in evaluation mode; with its current ones for `None`."""
@@ -319,6 +328,20 @@ def _outputs_of_head(model: Any, head: str | None) -> str:
     if head is None and problem == "multi_label_classification":
         return LABELS
     return NUMBERS if head is None and problem == "regression" else CLASSES
+
+
+def _check_labels(head: str | None, inputs: Mapping[str, Any], surrogates: Surrogates) -> None:
+    """
+    Raises:
+        ValueError: There are no labels of classes to take out, or surrogates are not each of one example.
+    """
+    if head != ONE_CLASS or "labels" not in inputs:
+        raise ValueError("`recovery_without_labels` needs examples with one class each under `labels`; leave it out.")
+    if not getattr(surrogates, "one_to_one", False):
+        raise ValueError(
+            f"`recovery_without_labels` needs surrogates that are each near one example, got {surrogates.name}; use "
+            "'shifted', 'noisy' or 'adversarial'."
+        )
 
 
 def _tried(problem: str, make: Callable[[], Any]) -> Any:

@@ -15,7 +15,7 @@ from torch import nn
 
 from hf_invwnn import UnlearningArguments
 from hf_invwnn.methods import make_unlearner
-from hf_invwnn.methods.delete import without_label
+from hf_invwnn.recovery.divergence import without_label
 from hf_invwnn.surrogates import ShiftedImages
 from hf_invwnn.surrogates.images import shifted
 

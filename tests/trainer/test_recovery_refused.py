@@ -38,6 +38,11 @@ Make = Callable[..., InvWNNUnlearner]
             ValueError,
             "`surrogates` (edited texts) cannot be made of two examples of the forget set (KeyError",
         ),
+        (
+            {"recovery_without_labels": True, "surrogates": "mixed"},
+            ValueError,
+            "`recovery_without_labels` needs surrogates that are each near one example, got mixed images",
+        ),
         ({"surrogates": 3}, TypeError, "`surrogates` must be a name or callable"),
     ],
     ids=lambda value: str(value)[:40] if isinstance(value, dict) else "",
