@@ -101,27 +101,17 @@ def run_once(run: Run, start: StartingPoint | None = None) -> dict[str, Any]:
     datasets = start.datasets(("forget", split) if run.is_sweep else None)
     eval_sets = _evaluation_sets(run, datasets, split)
     tolerance = max(UnlearningArguments.ua_tolerance, 100 / len(datasets["forget"]))
-    sizes = {name: len(dataset) for name, dataset in eval_sets.items()}
-    best = BestPoint(run.target_ua, tolerance, split, sizes)
-    result: dict[str, Any] = {"method": run.method, "setting": dict(run.setting), "target_ua": run.target_ua}
-    passes = {"forward": 0, "backward": 0}
+    best = BestPoint(run.target_ua, tolerance, split, {name: len(dataset) for name, dataset in eval_sets.items()})
     with peak_memory() as memory, without_warnings():
-        for beyond in (False, True) if run.goes_on() else (False,):
-            unlearner = build_unlearner(run, start, datasets, eval_sets, best, beyond)
-            with counted_passes(unlearner.accelerator.unwrap_model(unlearner.model)) as counted:
-                best.begin_run(counted, settings.patience if beyond else None)
-                unlearner.train()
-            passes = {name: value + getattr(counted, name) for name, value in passes.items()}
-            if not beyond:
-                result |= {
-                    "stopped": unlearner.stop_reason,
-                    "history": _history(unlearner.history, eval_sets if run.has_curve else ()),
-                }
-    result |= {
+        unlearner, of_runs = _train(run, start, datasets, eval_sets, best)
+    result = {
+        "method": run.method,
+        "setting": dict(run.setting),
+        "target_ua": run.target_ua,
         "validation": 100 * best.accuracy if best.is_reached else None,
         "highest_ua": best.highest_ua,
         "cost": {**best.cost, "memory": memory.get("bytes")},
-        "passes": passes,
+        **of_runs,
     }
     if not run.is_sweep:
         result["metrics"] = _metrics_at(best, unlearner, datasets)
@@ -130,6 +120,23 @@ def run_once(run: Run, start: StartingPoint | None = None) -> dict[str, Any]:
     run.path.parent.mkdir(parents=True, exist_ok=True)
     write_json(result, run.path)
     return result
+
+
+def _train(
+    run: Run, start: StartingPoint, datasets: Mapping[str, Any], eval_sets: Mapping[str, Any], best: BestPoint
+) -> tuple[Unlearner, dict[str, Any]]:
+    """To the target and, if the run goes on, once more beyond it; the history and the stop reason are of the first."""
+    passes, found = {"forward": 0, "backward": 0}, {}
+    for beyond in (False, True) if run.goes_on() else (False,):
+        unlearner = build_unlearner(run, start, datasets, eval_sets, best, beyond)
+        with counted_passes(unlearner.accelerator.unwrap_model(unlearner.model)) as counted:
+            best.begin_run(counted, run.settings.patience if beyond else None)
+            unlearner.train()
+        passes = {name: value + getattr(counted, name) for name, value in passes.items()}
+        if not beyond:
+            history = _history(unlearner.history, eval_sets if run.has_curve else ())
+            found = {"stopped": unlearner.stop_reason, "history": history}
+    return unlearner, {**found, "passes": passes}
 
 
 def _metrics_at(best: BestPoint, unlearner: Unlearner, datasets: Mapping[str, Any]) -> dict[str, float] | None:

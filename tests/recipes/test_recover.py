@@ -77,7 +77,7 @@ def test_settings_are_chosen_with_one_seed_and_reported_with_others(
 
 def test_the_page_shows_the_recorded_results(recover: Any, defaults: Any) -> None:
     """Every table of every plan that has results."""
-    page = (RECIPES.parent / "README.md").read_text()
+    page = (RECIPES.parent / "recovery.md").read_text()
     found = sorted((RECIPES / "results").glob("recovery_*.json"))
     assert len(found) >= 1
     for path in found:
