@@ -4,9 +4,9 @@
         --comparison recipes/image_classification/configs/compare/digits_vit.yaml --shadows 8
 
 Trains N models on everything and N without D_f, each from its own initialisation, unlearns from the first N with the
-settings that `hf-invwnn compare` chose, and writes `ulira.md` beside its results: how often the attack is right about
-an example, for each method and for the original models. 0.5 is the goal; how near to it retrained models come is the
-last row, where one half of them is attacked by the other. Each run stops at the UA of the model of the same
+settings that `hf-invwnn compare` chose, and writes `ulira.json` and `ulira.md` beside its results: how often the attack
+is right about an example, for each method and for the original models. 0.5 is the goal; how near to it retrained models
+come is the last row, where one half of them is attacked by the other. Each run stops at the UA of the model of the same
 initialisation that was trained without D_f. A recipe that was interrupted resumes with the first unfinished shadow.
 """
 
@@ -69,10 +69,18 @@ def shadow(
     return results
 
 
-def cells(attack: ULiRA) -> list[str]:
-    """AUC with its interval, accuracy and detection rate."""
-    auc = f"{attack.auc:.3f} ({attack.auc_low:.3f} to {attack.auc_high:.3f})"
-    return [auc, f"{attack.accuracy:.3f}", f"{100 * attack.tpr_at_fpr:.1f} %"]
+def figures_of(attack: ULiRA) -> dict[str, float]:
+    """What is recorded of an attack; nothing of a single example."""
+    return {name: getattr(attack, name) for name in ("auc", "auc_low", "auc_high", "accuracy", "tpr_at_fpr")}
+
+
+def table(results: Mapping[str, Any]) -> str:
+    """Markdown: AUC with its interval, accuracy and detection rate of each kind of model."""
+    rows = [["model", "AUC", "accuracy", "detected at 1 % false positives"]]
+    for name, found in results["rows"].items():
+        auc = f"{found['auc']:.3f} ({found['auc_low']:.3f} to {found['auc_high']:.3f})"
+        rows.append([name, auc, f"{found['accuracy']:.3f}", f"{100 * found['tpr_at_fpr']:.1f} %"])
+    return markdown_table(rows) + "\n"
 
 
 def main() -> None:
@@ -96,15 +104,21 @@ def main() -> None:
         shadows.append(read_json_object(path))
         logging.info("shadow %d of %d", number + 1, args.shadows)
     unseen = np.array([result["retrained"] for result in shadows])
-    rows = [["model", "AUC", "accuracy", "detected at 1 % false positives"]]
+    attacks = {}
     for name in ("original", *args.methods):
         title = name if name == "original" else comparison["methods"][name]["title"]
-        rows.append([title, *cells(ulira(np.array([result[name] for result in shadows]), unseen))])
+        attacks[title] = ulira(np.array([result[name] for result in shadows]), unseen)
     if len(unseen) >= 6:  # three of each half
-        rows.append(["retrained, against others", *cells(ulira(unseen[::2], unseen[1::2]))])
-    text = markdown_table(rows) + "\n"
-    (folder / "ulira.md").write_text(text)
-    logging.info("\n%s", text)
+        attacks["retrained, against others"] = ulira(unseen[::2], unseen[1::2])
+    results = {
+        "shadows": len(shadows),
+        "examples": unseen.shape[1],
+        "rows": {title: figures_of(attack) for title, attack in attacks.items()},
+        "settings": {name: choice["setting"] for name, choice in chosen.items()},
+    }
+    write_json(results, folder / "ulira.json")
+    (folder / "ulira.md").write_text(table(results))
+    logging.info("\n%s", table(results))
 
 
 if __name__ == "__main__":

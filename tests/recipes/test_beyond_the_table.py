@@ -122,3 +122,12 @@ def test_results_of_another_data_set_are_refused(comparison: Path, monkeypatch: 
 def test_a_method_that_was_not_compared_is_refused(comparison: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(SystemExit, match=r"--methods: \['salun'\] are not in the comparison, which has neg_grad, "):
         run(monkeypatch, "landscape", comparison, "--methods", "salun", "neg_grad")
+
+
+def test_the_page_shows_the_recorded_attack(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(RECIPES)
+    module = import_module("ulira")
+    (path,) = (RECIPES / "results").glob("ulira_*.json")
+    text = module.table(json.loads(path.read_text()))
+    assert path.with_suffix(".md").read_text() == text
+    assert text in (RECIPES.parent / "recovery.md").read_text()
