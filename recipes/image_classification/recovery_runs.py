@@ -39,7 +39,7 @@ def read_comparison(plan: Mapping[str, Any], datasets: Sequence[str] | None, com
             settings = read_settings(chosen["config"], name)
         elif name == settings.dataset:
             settings = read_settings(chosen["config"], folder)
-    return dataclasses.replace(settings, scenario=chosen.get("scenario", settings.scenario))
+    return dataclasses.replace(settings, scenario=chosen.get("scenario", settings.scenario), forget_sets=1)
 
 
 def start_of(plan: Mapping[str, Any], datasets: Sequence[str] | None, comparison: str, seed: int) -> StartingPoint:
