@@ -128,7 +128,9 @@ def _train(
     """To the target and, if the run goes on, once more beyond it; the history and the stop reason are of the first."""
     passes, found = {"forward": 0, "backward": 0}, {}
     for beyond in (False, True) if run.goes_on() else (False,):
-        unlearner = build_unlearner(run, start, datasets, eval_sets, best, beyond)
+        # A curve ends at the target; beyond it only the best point counts.
+        sets = {best.split: eval_sets[best.split]} if beyond else eval_sets
+        unlearner = build_unlearner(run, start, datasets, sets, best, beyond)
         with counted_passes(unlearner.accelerator.unwrap_model(unlearner.model)) as counted:
             best.begin_run(counted, run.settings.patience if beyond else None)
             unlearner.train()

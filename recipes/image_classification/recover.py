@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from recovery_runs import LOCAL_HELP, Job, choose, examine, run, start_of, train
+from recovery_runs import LOCAL_HELP, Job, choose, examine, name_of, read_comparison, run, start_of, train
 from scipy import stats
 from transformers import HfArgumentParser
 
@@ -170,7 +170,9 @@ def main() -> None:
 
 def references(plan: Mapping[str, Any], args: RecoverArguments, comparison: str) -> dict[str, Any]:
     """What the original and the retrained models of the reported seeds have and have cost."""
-    path = Path(args.output_dir) / comparison / f"references_{'examined' if plan.get('examines') else 'measured'}.json"
+    settings = read_comparison(plan, args.dataset, comparison)
+    name = name_of(plan, settings, comparison, [settings.start_hash(seed) for seed in plan["seeds"]])
+    path = Path(args.output_dir) / comparison / f"references_{name}.json"
     if path.exists():
         return read_json_object(path)
     found: dict[str, Any] = {"original": [], "retrained": []}

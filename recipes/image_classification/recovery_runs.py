@@ -60,12 +60,25 @@ def target_of(plan: Mapping[str, Any], comparison: str, start: StartingPoint) ->
     return float(evaluate_start(start.model("retrained"), start.datasets(("forget", "test")))["UA"])
 
 
+def name_of(plan: Mapping[str, Any], settings: ComparisonSettings, comparison: str, parts: Sequence[Any]) -> str:
+    """A hash of what determines a result, so that plans with a comparison of the same name do not share it."""
+    of_plan = [settings.unlearning, plan["comparisons"][comparison]["target_ua"], plan.get("examines")]
+    key = json.dumps([*of_plan, *parts], sort_keys=True)
+    return hashlib.sha256(key.encode()).hexdigest()[:16]
+
+
+def path_of(job: Job) -> Path:
+    """The file of a finished run."""
+    plan, local, output_dir, comparison, seed, setting = job
+    settings = read_comparison(plan, local, comparison)
+    parts = [settings.start_hash(seed), plan["method"], plan["shared"], setting]
+    return Path(output_dir) / comparison / f"seed_{seed}" / f"{name_of(plan, settings, comparison, parts)}.json"
+
+
 def run(job: Job) -> dict[str, Any]:
     """Unlearns from one starting point with one setting, unless that was done already."""
     plan, local, output_dir, comparison, seed, setting = job
-    key = [plan["method"], plan["shared"], setting]
-    name = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()
-    path = Path(output_dir) / comparison / f"seed_{seed}" / f"{name[:16]}.json"
+    path = path_of(job)
     if path.exists():
         return read_json_object(path)
     logging.disable_progress_bar()

@@ -75,6 +75,20 @@ def test_settings_are_chosen_with_one_seed_and_reported_with_others(
     assert text == (tmp_path / "results" / "recovery_plan.md").read_text()
 
 
+def test_results_of_another_plan_are_not_taken_for_those_of_a_comparison_of_the_same_name(
+    recover: Any, tmp_path: Path
+) -> None:
+    def file(target: float, fraction: float) -> Path:
+        scenario = {"scenario": "random_subset", "scenario_settings": {"fraction": fraction}}
+        (tmp_path / "c.yaml").write_text(yaml.safe_dump({**CONFIG, "scenario": scenario, "output_dir": "x"}))
+        plan = {**PLAN, "comparisons": {"digits": {"config": str(tmp_path / "c.yaml"), "target_ua": target}}}
+        path: Path = import_module("recovery_runs").path_of((plan, None, "out", "digits", 0, {"residual_scale": 1.0}))
+        return path
+
+    assert file(50.0, 0.1) == file(50.0, 0.1)
+    assert len({file(50.0, 0.1), file(60.0, 0.1), file(50.0, 0.2)}) == 3
+
+
 def test_the_page_shows_the_recorded_results(recover: Any, defaults: Any) -> None:
     """Every table of every plan that has results."""
     page = (RECIPES.parent / "recovery.md").read_text()
