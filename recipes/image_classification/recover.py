@@ -86,10 +86,14 @@ def examined_table(results: Mapping[str, Any]) -> str:
     return markdown_table(rows, text_columns=2)
 
 
-def differences(results: Mapping[str, Any], base: str) -> str:
-    """Markdown: each row minus `base`, the mean over the seeds and its 95 % interval (Student's t, paired by seed)."""
+def differences(results: Mapping[str, Any], bases: str | Mapping[str, str]) -> str:
+    """
+    Markdown: each row minus a base, one for all comparisons or one for each: the mean over the seeds and its 95 %
+    interval (Student's t, paired by seed).
+    """
     rows = [["forget set", "", "RA", "TA"]]
     for comparison, found in results.items():
+        base = bases if isinstance(bases, str) else bases[comparison]
         for row, runs in found["rows"].items():
             if row == base:
                 continue
@@ -119,10 +123,10 @@ def _is_measured(results: Mapping[str, Any], metric: str) -> bool:
     return any(metric in one["metrics"] for one in runs)
 
 
-def page(results: Mapping[str, Any], base: str) -> str:
+def page(results: Mapping[str, Any], bases: str | Mapping[str, str]) -> str:
     """All tables of a plan."""
     examined = all("retrained_examined" in found["references"] for found in results.values())
-    tables = [table(results), differences(results, base), *([examined_table(results)] if examined else [])]
+    tables = [table(results), differences(results, bases), *([examined_table(results)] if examined else [])]
     return "\n\n".join(tables) + "\n"
 
 

@@ -5,10 +5,10 @@
 
 Trains N models on everything and N without D_f, each from its own initialisation, unlearns from the first N with the
 settings that `hf-invwnn compare` chose, and writes `ulira.json` and `ulira.md` beside its results: how often the
-attack is right about an example, for each method and for the original models. 0.5 is the goal; how near to it retrained
-models come is the last row, where one half of them is attacked by the other. Each run stops at the UA of the model of
-the same initialisation that was trained without D_f. A recipe that was interrupted resumes with the first unfinished
-shadow.
+attack is right about an example, for each method and for the original models. 0.5 is the goal; how near to it
+retrained models come is the last row, where one half of them is attacked by the other. Each run stops at the UA of the
+model of the same initialisation that was trained without D_f. A recipe that was interrupted resumes with the first
+unfinished shadow.
 """
 
 from __future__ import annotations
