@@ -23,6 +23,7 @@ PAGES = [
     "CHANGELOG.md",
     *(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
 ]
+RESULTS = ["recipes/README.md", "recipes/recovery.md", "recipes/image_classification/starts/README.md"]
 
 
 def text(page: str) -> str:
@@ -79,7 +80,7 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", [*PAGES, *RESULTS])
 def test_every_link_and_every_file_of_a_command_exists(page: str) -> None:
     for link in re.findall(r"\]\(([^)]+)\)", text(page)):
         if link.startswith("http"):
