@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from ..trainer.arguments import UnlearningArguments
 from .settings import MethodSweep
 
 
@@ -47,15 +49,18 @@ def numbers_of(name: str, setting: Setting, tried: Sequence[Setting]) -> list[fl
     return sorted(set(values))
 
 
-def further_settings(setting: Setting, tried: Sequence[Setting]) -> list[Setting]:
+def further_settings(
+    setting: Setting, tried: Sequence[Setting], is_allowed: Callable[[Setting], bool] = lambda setting: True
+) -> list[Setting]:
     """
     Two more settings of the same grid. They change one argument that has three values or more: beyond the edge, by the
-    ratio between its last two values, where the chosen value lies at one; otherwise halfway (in the geometric mean) to
-    its neighbours.
+    ratio between its last two values, where the chosen value lies at one; otherwise, and where that is not allowed,
+    halfway (in the geometric mean) to its neighbours.
 
     Args:
         setting (`dict`): The chosen setting.
         tried (`Sequence[dict]`): All settings tried.
+        is_allowed (`Callable`, *optional*): Whether a setting can be run.
     """
     names = [name for name in setting if len(numbers_of(name, setting, tried)) > 2]
     if not names:
@@ -63,16 +68,28 @@ def further_settings(setting: Setting, tried: Sequence[Setting]) -> list[Setting
     edges = at_edge(setting, tried)
     name = next((name for name in names if name in edges), names[0])
     values = numbers_of(name, setting, tried)
-    place = values.index(setting[name])
-    if place == 0:
-        added = [_further(values[1], values[0]), _further(values[1], values[0], 2)]
-    elif place == len(values) - 1:
-        added = [_further(values[-2], values[-1]), _further(values[-2], values[-1], 2)]
-    else:
-        added = [_between(values[place], values[place + side]) for side in (-1, 1)]
+    place, last = values.index(setting[name]), len(values) - 1
+    added = []
+    if place in (0, last):
+        inner = values[1] if place == 0 else values[-2]
+        added = [_further(inner, setting[name], steps) for steps in (1, 2)]
+    # From the nearest neighbours outwards.
+    pairs = sorted(range(last), key=lambda lower: abs(lower + 0.5 - place))
+    added += [_between(values[lower], values[lower + 1]) for lower in pairs]
     whole = all(isinstance(value, int) for value in values)
     rounded = [round(value) if whole else float(f"{value:.3g}") for value in added]
-    return [{**setting, name: value} for value in rounded if value not in values]
+    new: list[Setting] = [{**setting, name: value} for value in dict.fromkeys(rounded) if value not in values]
+    return [one for one in new if is_allowed(one)][:2]
+
+
+def is_allowed(setting: Setting) -> bool:
+    """Whether [`UnlearningArguments`] takes the values of a setting."""
+    known = {item.name for item in dataclasses.fields(UnlearningArguments)}
+    try:
+        UnlearningArguments(output_dir="unused", **{name: value for name, value in setting.items() if name in known})
+    except ValueError:
+        return False
+    return True
 
 
 def _further(inner: float, edge: float, steps: int = 1) -> float:
@@ -117,7 +134,7 @@ def sweep(
         ]
         if widening == widenings or not can_widen:
             break
-        new = {name: further_settings(setting, of[name]) for name, setting in chosen.items()}
+        new = {name: further_settings(setting, of[name], is_allowed) for name, setting in chosen.items()}
     return {
         name: {
             "setting": dict(chosen[name]),
@@ -133,4 +150,4 @@ def sweep(
     }
 
 
-__all__ = ["at_edge", "choose", "further_settings", "numbers_of", "sweep"]
+__all__ = ["at_edge", "choose", "further_settings", "is_allowed", "numbers_of", "sweep"]

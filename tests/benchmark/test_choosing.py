@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hf_invwnn.benchmark import MethodSweep
-from hf_invwnn.benchmark.choosing import at_edge, choose, further_settings, sweep
+from hf_invwnn.benchmark.choosing import at_edge, choose, further_settings, is_allowed, sweep
 
 
 def tried(**values: list[Any]) -> list[dict[str, Any]]:
@@ -49,6 +49,14 @@ def test_further_values_follow_the_ratio_of_the_grid(value: float, expected: lis
     added = further_settings(chosen, settings)
     assert [one["alpha"] for one in added] == [0.9, 0.9]
     assert [one["learning_rate"] for one in added] == pytest.approx(expected)
+
+
+def test_a_value_that_is_not_allowed_is_replaced_by_one_between() -> None:
+    """The largest residual scale is 10."""
+    settings = tried(residual_scale=[2.0, 4.0, 8.0])
+    added = further_settings({"residual_scale": 8.0}, settings, is_allowed)
+    assert [one["residual_scale"] for one in added] == pytest.approx([5.66, 2.83])
+    assert is_allowed({"residual_scale": 10.0}) and not is_allowed({"residual_scale": 16.0})
 
 
 def test_whole_numbers_stay_whole() -> None:
