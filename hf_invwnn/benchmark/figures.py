@@ -103,7 +103,7 @@ def _draw_points(panel: Any, results: Mapping[str, Any], methods: Sequence[Mappi
         if mean < left:
             panel.text(left, place, f" {mean:.0f} <", va="center", fontsize=8)
     panel.set_yticks(range(len(methods)), [method["title"] for method in methods], fontsize=8)
-    panel.invert_yaxis()
+    panel.set_ylim(len(methods) - 0.5, -0.5)
     panel.set_xlabel(f"{metric} (%)")
     panel.grid(alpha=0.3)
 
