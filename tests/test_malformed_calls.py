@@ -624,6 +624,8 @@ def command(*words: str) -> Call:
 
 
 COMMANDS: list[tuple[Call, str]] = [
+    (command("compare"), "`config` is missing: name the YAML file of a comparison, or results with `table`"),
+    (command("compare", "--table", "{folder}/none.json"), "`table`: there is no file .*none.json"),
     (
         command("evaluate", "--unlearned", "{folder}/x", "--retrained", "{folder}/y", "--splits", "{folder}/z"),
         "complete splits",
@@ -669,7 +671,8 @@ COMMANDS: list[tuple[Call, str]] = [
 ]
 USAGE = [
     ["magic"], [], ["demo", "--seed", "x"], ["demo", "extra"], ["report"], ["verify"], ["push", "only-one"],
-    ["compare"], ["evaluate"], ["verify", "x", "--tolerance", "much"], ["demo", "--colour", "red"],
+    ["compare", "--workers", "many"], ["evaluate"], ["verify", "x", "--tolerance", "much"],
+    ["demo", "--colour", "red"],
 ]  # fmt: skip
 
 
