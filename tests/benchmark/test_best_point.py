@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 
 import torch
 from helpers import Examples, build_model, build_unlearner
@@ -53,14 +54,14 @@ def test_without_a_point_at_the_target_there_is_none() -> None:
     assert not best.is_reached and best.cost == {}
 
 
-def test_passes_of_a_run_are_those_of_its_steps_and_measurements(digits: Examples) -> None:
+def test_passes_of_a_run_are_those_of_its_steps_and_measurements(digits: Examples, tmp_path: Path) -> None:
     """Two rounds of 3 intervals of 2 batches of 8, three measurements of 16 examples and of 32 that do not count."""
     best = BestPoint(0.0, 0.5, "unseen", {"unseen": 32})
     model = build_model("vit")
     with counted_passes(model) as passes:
         best.begin_run(passes)
         unlearner = build_unlearner(model, digits.part(0, 16), eval_dataset=digits.part(900, 932), callbacks=[best],
-                                    output_dir="unused", num_rewinds=2)  # fmt: skip
+                                    output_dir=tmp_path, num_rewinds=2)  # fmt: skip
         before = passes.forward
         unlearner.train()
     assert passes.backward == 2 * 3 * 2 * 8
