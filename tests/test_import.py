@@ -32,12 +32,14 @@ NEEDLESS = {
     "push": ["torch", "datasets", "diffusers", "evaluate", "h5py", "matplotlib", "sklearn"],
     "report": ["torch", "datasets", "diffusers", "evaluate", "h5py", "matplotlib", "sklearn"],
     "verify": ["torch", "datasets", "diffusers", "evaluate", "h5py", "matplotlib", "sklearn"],
+    "env": ["torch", "datasets", "diffusers", "evaluate", "h5py", "matplotlib", "sklearn"],
     "convert-keras": ["diffusers", "evaluate", "h5py", "matplotlib", "sklearn"],
     "compare": ["diffusers", "evaluate", "h5py", "matplotlib", "sklearn"],
     "demo": ["diffusers", "evaluate", "h5py", "matplotlib", "sklearn"],
     "evaluate": ["diffusers", "evaluate", "h5py", "matplotlib", "sklearn"],
     "unlearn-diffusion": ["evaluate", "h5py", "matplotlib", "sklearn"],
 }
+LIGHT = ("push", "report", "verify", "env")
 if sys.version_info < (3, 11):  # the last transformers for 3.10 loads scikit-learn with its generation utilities
     NEEDLESS = {command: [name for name in names if name != "sklearn"] for command, names in NEEDLESS.items()}
 
@@ -79,8 +81,8 @@ def test_the_list_of_commands_loads_nothing_heavy(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "command",
     [
-        *("push", "report", "verify"),
-        *(pytest.param(name, marks=pytest.mark.slow) for name in NEEDLESS if name not in ("push", "report", "verify")),
+        *LIGHT,
+        *(pytest.param(name, marks=pytest.mark.slow) for name in NEEDLESS if name not in LIGHT),
     ],
 )
 def test_a_command_loads_only_what_it_needs(command: str, tmp_path: Path) -> None:

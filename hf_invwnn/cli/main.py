@@ -26,6 +26,7 @@ COMMANDS = {
     "push": "Upload a run, a predictor, a pipeline or weight histories to the Hub, with a card, in one commit.",
     "report": "Write a one-page report of a finished run, and the same as JSON.",
     "verify": "Recompute the hashes and metrics of a run and compare them with its record; exit code 1 on a mismatch.",
+    "env": "Print versions, devices and memory for a bug report; no token, no path.",
 }
 
 
