@@ -58,7 +58,9 @@ def test_the_commands_and_the_example_of_the_readme(tmp_path: Path, monkeypatch:
     assert len(re.findall(r"```python\n(.*?)```", text("README.md"), flags=re.DOTALL)[0].strip().splitlines()) <= 12
 
 
-def test_the_examples_of_the_usage_run_on_a_model_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def own_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with the model and the examples of the reader of a page."""
     monkeypatch.chdir(tmp_path)
     config = ViTConfig(
         image_size=8, patch_size=4, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8
@@ -69,9 +71,20 @@ def test_the_examples_of_the_usage_run_on_a_model_of_ones_own(tmp_path: Path, mo
     train, test = digit_images()
     train.select(range(16)).to_parquet("forget.parquet")
     test.select(range(16)).to_parquet("unseen.parquet")
+    return tmp_path
+
+
+def test_the_examples_of_the_usage_run_on_a_model_of_ones_own(own_model: Path) -> None:
     names = run_python("docs/usage.md")
-    ViTForImageClassification.from_pretrained(tmp_path / "forgotten")
+    ViTForImageClassification.from_pretrained(own_model / "forgotten")
     assert type(names["unlearner"]).__name__ == "SalUnUnlearner"
+
+
+def test_the_examples_of_the_page_on_stopping_run(own_model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(InvWNNUnlearner, "default_recovery_steps", 4)
+    names = run_python("docs/stopping.md")
+    rules = [str(rule) for rule in names["unlearner"].unlearning.rules]
+    assert len(rules) == 2 and names["unlearner"].stop_reason
 
 
 def anchors(page: Path) -> set[str]:
