@@ -225,14 +225,15 @@ def test_extras_are_imported_at_the_top_of_a_file_only_for_diffusion(project: di
 
 
 def test_the_test_extra_holds_every_extra_that_the_tests_need(project: dict[str, Any]) -> None:
-    """All but DeepSpeed, whose tests are skipped where it is missing."""
+    """All but DeepSpeed, whose tests are skipped where it is missing, and what builds the site."""
     extras = project["optional-dependencies"]
     held = next(name for name in extras["test"] if name.startswith("hf-invwnn["))
-    assert set(re.findall(r"\w+", held.partition("[")[2])) == extras.keys() - {"test", "deepspeed"}
+    assert set(re.findall(r"\w+", held.partition("[")[2])) == extras.keys() - {"test", "deepspeed", "docs"}
 
 
 def test_every_dependency_is_pinned_in_the_constraints(project: dict[str, Any]) -> None:
     pins = {line.partition("==")[0].lower() for line in (ROOT / "constraints.txt").read_text().splitlines()}
-    requirements = [*project["dependencies"], *project["optional-dependencies"]["test"]]
+    extras = project["optional-dependencies"]
+    requirements = [*project["dependencies"], *extras["test"], *extras["docs"]]
     names = {re.split(r"[\[<>=!~; ]", requirement)[0].lower() for requirement in requirements} - {"hf-invwnn"}
     assert names - pins == set()

@@ -130,6 +130,11 @@ def test_the_commands_of_the_readme_are_all_commands() -> None:
     assert set(re.findall(r"^\| `hf-invwnn ([\w-]+)", text("README.md"), flags=re.MULTILINE)) == COMMANDS.keys()
 
 
+def test_the_site_lists_every_guide() -> None:
+    nav = text("mkdocs.yml").partition("\nnav:\n")[2]
+    assert [page for page in PAGES if page.startswith("docs/") and f" {page.removeprefix('docs/')}\n" not in nav] == []
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_no_placeholder_is_left(page: str) -> None:
     assert re.findall(r"\b[A-Z]+_OUTPUT\b|\bTODO\b|\bXX+\b", text(page)) == []
