@@ -22,6 +22,7 @@ COMMANDS = {
     "compare": "Run every method from the same starting points, each with its own sweep, and compare at equal UA.",
     "evaluate": "Evaluate any unlearned classifier beside a retrained one.",
     "unlearn-diffusion": "Make a diffusion pipeline forget one class of images, from the images of that class alone.",
+    "unlearn-text": "Make a causal language model forget given texts, with a LoRA adapter or in all weights.",
     "convert-keras": "Convert the HDF5 weights of the paper's authors to a predictor that from_pretrained loads.",
     "push": "Upload a run, a predictor, a pipeline or weight histories to the Hub, with a card, in one commit.",
     "report": "Write a one-page report of a finished run, and the same as JSON.",

@@ -1,0 +1,91 @@
+"""The command forgets given texts and not others, and its adapter loads in plain PEFT."""
+
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, DataCollatorForSeq2Seq
+
+from hf_invwnn.cli.main import main
+from hf_invwnn.language_models import evaluate_texts, load_language_model, tokenize_texts
+
+
+@pytest.fixture
+def folder(tmp_path, model, tokenizer, texts):
+    """A model that has learnt twelve of sixteen texts by heart, and files of those to forget, to keep and unseen."""
+    rows = tokenize_texts(texts[:12], tokenizer)
+    optimizer = torch.optim.Adam(model.parameters(), 0.01)
+    for _ in range(60):
+        optimizer.zero_grad()
+        model(**DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=-100)(list(rows))).loss.backward()
+        optimizer.step()
+    model.save_pretrained(tmp_path / "model")
+    tokenizer.save_pretrained(tmp_path / "model")
+    for name, part in {"forget": texts[:4], "kept": texts[4:12], "unseen": texts[12:]}.items():
+        lines = [json.dumps({"prompt": text.prompt, "answer": text.answer}) for text in part]
+        (tmp_path / f"{name}.jsonl").write_text("\n".join(lines))
+    return tmp_path
+
+
+def command(folder, *words):
+    sets = [part for name in ("forget", "kept", "unseen") for part in (f"--{name}", str(folder / f"{name}.jsonl"))]
+    output = ["--output_dir", str(folder / "out"), "--use_cpu"]
+    return main(["unlearn-text", "--model", str(folder / "model"), *sets, *output, *words])
+
+
+@pytest.mark.slow
+def test_the_adapter_of_a_run_loads_in_plain_peft_and_has_forgotten(folder, capsys):
+    peft = pytest.importorskip("peft")
+    words = ("--learning_rate", "5e-3", "--merge", "--recovery_steps", "20")
+    assert command(folder, *words) == 0, capsys.readouterr().err
+    results = json.loads((folder / "out" / "texts.json").read_text())
+    before, after = results["before"], results["after"]
+    assert after["forget"]["loss"] > before["forget"]["loss"] + 0.1
+    assert after["forget"]["probability"] < before["forget"]["probability"]
+    plain = peft.PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folder / "model"), folder / "out")
+    merged, tokenizer = load_language_model(str(folder / "out" / "merged"))
+    rows = tokenize_texts([as_text(line) for line in (folder / "forget.jsonl").read_text().splitlines()], tokenizer)
+    for model in (plain, merged):
+        report = evaluate_texts(model, rows, DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=-100))
+        assert report.loss == pytest.approx(after["forget"]["loss"], rel=1e-3)
+
+
+def as_text(line):
+    from hf_invwnn.language_models import TextExample
+
+    return TextExample(**json.loads(line))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--method", "nothing"), "`method` must be one of"),
+        (("--lora_rank", "-1"), "`lora_rank` must be 0"),
+        (("--answer_column", "reply"), "`forget` must have the columns 'prompt' and 'reply'"),
+        (("--unseen", "missing.jsonl"), "`unseen`: there is no file"),
+    ],
+)
+def test_bad_arguments_are_one_line_and_write_nothing(folder, capsys, words, message):
+    assert command(folder, *words) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (folder / "out").exists()
+
+
+def test_a_run_without_a_goal_is_refused(folder, capsys):
+    words = ["--model", str(folder / "model"), "--forget", str(folder / "forget.jsonl"), "--output_dir", "out"]
+    assert main(["unlearn-text", *words]) == 2
+    assert "`unseen` is missing" in capsys.readouterr().err
+
+
+def test_an_adapter_of_another_model_and_a_strange_tokenizer_are_refused(folder, tokenizer):
+    adapter = folder / "adapter"
+    adapter.mkdir()
+    (adapter / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "somebody/other"}))
+    with pytest.raises(ValueError, match="belongs to somebody/other, not to `model`"):
+        load_language_model(str(folder / "model"), str(adapter))
+    tokenizer.add_tokens(["further"])
+    tokenizer.save_pretrained(folder / "model")
+    with pytest.raises(ValueError, match="The tokenizer has 33 words, the model embeddings of 32"):
+        load_language_model(str(folder / "model"))
