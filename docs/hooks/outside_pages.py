@@ -1,5 +1,5 @@
 """
-Adds the pages that `docs` links to outside of it, such as `recipes/recovery.md`, to the site, and points links at them.
+Adds the pages outside `docs` that it links to, such as `recipes/recovery.md`, to the site, and points links at them.
 
 Links to other files, such as code and folders, lead to `repo_url` of mkdocs.yml; without one, only their text is left.
 """
