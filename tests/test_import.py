@@ -38,6 +38,7 @@ NEEDLESS = {
     "demo": ["diffusers", "evaluate", "h5py", "matplotlib", "sklearn"],
     "evaluate": ["diffusers", "evaluate", "h5py", "matplotlib", "sklearn"],
     "unlearn-diffusion": ["evaluate", "h5py", "matplotlib", "sklearn"],
+    "unlearn-text": ["diffusers", "h5py"],
 }
 LIGHT = ("push", "report", "verify", "env")
 if sys.version_info < (3, 11):  # the last transformers for 3.10 loads scikit-learn with its generation utilities

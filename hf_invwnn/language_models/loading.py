@@ -49,6 +49,7 @@ def load_language_model(
         model = AutoModelForCausalLM.from_pretrained(name, dtype=dtype, **kwargs)
         if getattr(model, "is_quantized", False) and adapter is None:
             raise ValueError(f"`model`: the weights of {name} are quantised; dequantise them, or give an `adapter`.")
+    model.name_or_path = name
     check_tokenizer(model, tokenizer)
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token

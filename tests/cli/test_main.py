@@ -36,6 +36,10 @@ FLAGS = {
             "--seed",
         ),
     ],
+    "unlearn-text": [
+        *("--model", "--adapter", "--forget", "--unseen", "--kept", "--method", "--lora-rank", "--merge", "--plain"),
+        *("--prompt-column", "--answer-column", "--text-column", "--output-dir", "--learning-rate"),
+    ],
     "convert-keras": ["--conv", "--linear", "--bias", "--output-dir"],
     "push": [
         *("FOLDER", "REPO", "--private", "--revision", "--publish-indices", "--license", "--base-model"),
