@@ -15,7 +15,7 @@ from ..language_models import evaluate_texts, load_language_model, read_texts, t
 from ..language_models.loading import context_length
 from ..language_models.texts import check_unseen
 from ..methods.registry import METHODS
-from ..surrogates import OwnContinuations
+from ..surrogates import OwnContinuations, UnlabelledExamples
 from ..trainer.arguments import UnlearningArguments
 from .parser import parse_command
 
@@ -31,7 +31,8 @@ class TextArguments:
     lora_rank: int = field(default=8, metadata={"help": "Rank of the LoRA that is made; 0: all weights change."})
     merge: bool = field(default=False, metadata={"help": "Also save a merged model, in the folder 'merged'."})
     surrogates: str | None = field(
-        default=None, metadata={"help": "'edited', 'mixed_embeddings', or 'continuations' of the model's own."}
+        default=None,
+        metadata={"help": "'edited', 'mixed_embeddings', 'continuations' of the model's own, or the 'unseen' texts."},
     )
     prompt_column: str = field(default="prompt", metadata={"help": "Column of the prompts."})
     answer_column: str = field(default="answer", metadata={"help": "Column of the answers."})
@@ -86,7 +87,7 @@ def unlearn_text(arguments: TextArguments, args: UnlearningArguments) -> str:
         args,
         forget_dataset=data["forget"],
         eval_dataset=data.get("unseen"),
-        surrogates=OwnContinuations() if arguments.surrogates == "continuations" else arguments.surrogates,
+        surrogates=_surrogates(arguments.surrogates, data, collate),
         data_collator=collate,
         processing_class=tokenizer,
         **retained,
@@ -125,6 +126,8 @@ def check_arguments(arguments: TextArguments, args: UnlearningArguments) -> None
         raise ValueError(f"`method` must be one of {', '.join(METHODS)}, got {arguments.method!r}.")
     if getattr(METHODS[arguments.method], "needs_retain", False) and not arguments.kept:
         raise ValueError(f"`kept`: {arguments.method} trains on texts to keep; give them, or another method.")
+    if arguments.surrogates == "unseen" and not arguments.unseen:
+        raise ValueError("`surrogates`: 'unseen' stands for the texts of `unseen`, which are missing.")
     if arguments.lora_rank < 0:
         raise ValueError(f"`lora_rank` must be 0 (all weights) or positive, got {arguments.lora_rank}; 8 is usual.")
     budgets = (args.target_ua, args.min_utility, args.max_forget_steps, args.max_seconds)
@@ -135,6 +138,12 @@ def check_arguments(arguments: TextArguments, args: UnlearningArguments) -> None
                 "or set another end, such as --max_forget_steps or --target_ua."
             )
         args.stop_at_unseen_loss = True
+
+
+def _surrogates(name: str | None, data: dict[str, Any], collate: Any) -> Any:
+    if name == "continuations":
+        return OwnContinuations()
+    return UnlabelledExamples(data["unseen"], collate) if name == "unseen" else name
 
 
 def _read(arguments: TextArguments, name: str) -> Any:

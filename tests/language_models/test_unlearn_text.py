@@ -56,6 +56,16 @@ def as_text(line):
     return TextExample(**json.loads(line))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("surrogates", ["unseen", "continuations", "mixed_embeddings"])
+def test_a_run_recovers_on_any_surrogates(folder, capsys, surrogates):
+    words = ("--learning_rate", "5e-3", "--recovery_steps", "10", "--surrogates", surrogates)
+    assert command(folder, *words) == 0, capsys.readouterr().err
+    results = json.loads((folder / "out" / "texts.json").read_text())
+    assert results["after"]["forget"]["loss"] > results["before"]["forget"]["loss"] + 0.1
+    assert "recovery" in results["stopped"]
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -77,6 +87,8 @@ def test_a_run_without_a_goal_is_refused(folder, capsys):
     words = ["--model", str(folder / "model"), "--forget", str(folder / "forget.jsonl"), "--output_dir", "out"]
     assert main(["unlearn-text", *words]) == 2
     assert "`unseen` is missing" in capsys.readouterr().err
+    assert main(["unlearn-text", *words, "--surrogates", "unseen"]) == 2
+    assert "'unseen' stands for the texts of `unseen`, which are missing" in capsys.readouterr().err
 
 
 def test_an_adapter_of_another_model_and_a_strange_tokenizer_are_refused(folder, tokenizer):
