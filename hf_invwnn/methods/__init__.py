@@ -14,12 +14,15 @@ from .mu_mis import MUMisUnlearner
 from .neg_grad import NegGradUnlearner
 from .neg_grad_plus import NegGradPlusUnlearner
 from .neg_merge import NegMergeUnlearner
+from .npo import NPOUnlearner
 from .random_label import RandomLabelUnlearner
 from .registry import METHODS, find_method, make_unlearner, method_names
 from .retrain import retrain
+from .rmu import RMUUnlearner
 from .salun import SalUnUnlearner
 from .scrub import ScrubUnlearner
 from .self_distillation import SelfDistillationUnlearner
+from .sim_npo import SimNPOUnlearner
 from .ssd import SSDUnlearner
 from .task_vector import TaskVectorUnlearner
 
@@ -41,12 +44,15 @@ __all__ = [
     "InvWNNUnlearner",
     "NegGradPlusUnlearner",
     "NegGradUnlearner",
+    "NPOUnlearner",
     "PruningUnlearner",
+    "RMUUnlearner",
     "RandomLabelUnlearner",
     "SSDUnlearner",
     "SalUnUnlearner",
     "ScrubUnlearner",
     "SelfDistillationUnlearner",
+    "SimNPOUnlearner",
     "TaskVectorUnlearner",
     "find_method",
     "make_unlearner",

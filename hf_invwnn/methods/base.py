@@ -42,7 +42,8 @@ class GradientUnlearner(Unlearner):
         check_model(model)
         check_retain(self.title, self.needs_retain, retain_dataset)
         if self.needs_labels:
-            check_has_labels(self.title, forget_dataset, model)
+            if head_of(model) not in (TOKENS, NEXT_TOKEN):  # a collator may make labels of tokens
+                check_has_labels(self.title, forget_dataset, model)
             check_head(self.title, model, self.heads)
         self._items_in_step: Any = None
         super().__init__(model, args, forget_dataset, *rest, **kwargs)
@@ -114,9 +115,10 @@ def check_head(method: str, model: nn.Module, heads: Sequence[str]) -> None:
     head = head_of(model)
     unknown = head is None and may_have_accuracy(model)
     if head not in heads and not unknown:
+        known = " and ".join(dict.fromkeys(_KINDS[kind] for kind in heads))
         raise ValueError(
-            f"`model`: {method} works on {' and '.join(_KINDS[kind] for kind in heads)}, and the labels of "
-            f"{type(model).__name__} are {_KINDS[head]}; neg_grad, task_vector and invwnn work on any loss."
+            f"`model`: {method} works on {known}, and the labels of {type(model).__name__} are {_KINDS[head]}; "
+            "neg_grad, task_vector and invwnn work on any loss."
         )
 
 

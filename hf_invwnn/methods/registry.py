@@ -22,10 +22,13 @@ from .mu_mis import MUMisUnlearner
 from .neg_grad import NegGradUnlearner
 from .neg_grad_plus import NegGradPlusUnlearner
 from .neg_merge import NegMergeUnlearner
+from .npo import NPOUnlearner
 from .random_label import RandomLabelUnlearner
+from .rmu import RMUUnlearner
 from .salun import SalUnUnlearner
 from .scrub import ScrubUnlearner
 from .self_distillation import SelfDistillationUnlearner
+from .sim_npo import SimNPOUnlearner
 from .ssd import SSDUnlearner
 from .task_vector import TaskVectorUnlearner
 
@@ -42,6 +45,8 @@ METHODS: dict[str, type[Unlearner]] = {
     "boundary_shrink": BoundaryShrinkUnlearner,
     "boundary_expand": BoundaryExpandUnlearner,
     "neg_grad": NegGradUnlearner,
+    "npo": NPOUnlearner,
+    "sim_npo": SimNPOUnlearner,
     "delete": DeleteUnlearner,
     "self_distillation": SelfDistillationUnlearner,
     "l2ul": L2ULUnlearner,
@@ -53,6 +58,7 @@ METHODS: dict[str, type[Unlearner]] = {
     "fine_tuning": FineTuningUnlearner,
     "neg_grad_plus": NegGradPlusUnlearner,
     "scrub": ScrubUnlearner,
+    "rmu": RMUUnlearner,
     "ssd": SSDUnlearner,
     "gaussian_noise": GaussianNoiseUnlearner,
     "pruning": PruningUnlearner,

@@ -159,7 +159,7 @@ class Recovery:
         """Copies the weights before a run, and logs what recovery will hold in memory."""
         if self.surrogates is None or "original" in self.copies:
             return
-        self.keep("original")
+        self.keep_original()
         count = len(self.unlearner.forget_dataset) if self.uses_table else 0
         logger.info(
             f"Recovery holds three copies of the weights that change ({convert_bytes(3 * self.original.nbytes)}) and "
@@ -200,6 +200,11 @@ class Recovery:
         self._answers = self._table() if self.uses_table else None
         if self._answers is not None and not torch.isfinite(self._answers).all():
             raise NonFiniteLossError("the rewound model answers with values that are not finite")
+
+    def keep_original(self) -> None:
+        """Copies the current weights as `"original"`, unless that was done before; for methods that answer to them."""
+        if "original" not in self.copies:
+            self.keep("original")
 
     def keep(self, kind: str) -> None:
         """Copies the current weights as `"original"`, `"rewound"` or `"beyond"`."""

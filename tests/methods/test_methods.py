@@ -27,6 +27,7 @@ OWN: dict[str, dict[str, Any]] = {
     **{name: {"pixel_mean": MEAN, "pixel_std": STD} for name in ("boundary_shrink", "l2ul", "amun")},
     "neg_merge": {"runs": 2},
     "anchored_task_vector": {"anchor": build_model("vit", seed=3)},
+    "rmu": {"coefficient": 40.0, "alpha": 10.0},
     "ssd": {"alpha": 1.0},  # the default of 10 dampens nothing in a model this small
 }
 # Learning rates at which each method forgets on the tiny ViT within a few epochs.

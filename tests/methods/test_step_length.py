@@ -15,7 +15,7 @@ from hf_invwnn import UnlearningArguments
 from hf_invwnn.methods import find_method, make_unlearner
 
 
-FIRST_ORDER = ("task_vector", "neg_grad", "fine_tuning", "neg_grad_plus", "random_label")
+FIRST_ORDER = ("task_vector", "neg_grad", "fine_tuning", "neg_grad_plus", "random_label", "npo", "sim_npo", "rmu")
 SETTINGS = {
     **{"optim": "sgd", "learning_rate": 0.1, "lr_scheduler_type": "constant", "max_grad_norm": 0.0},
     **{"report_to": "none", "use_cpu": True, "disable_tqdm": True, "save_strategy": "no"},
