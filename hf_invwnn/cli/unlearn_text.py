@@ -13,7 +13,7 @@ from ..audit.tables import markdown_table
 from ..files import write_json
 from ..language_models import evaluate_texts, load_language_model, read_texts, tokenize_texts, with_adapter
 from ..language_models.loading import context_length
-from ..language_models.texts import check_unseen
+from ..language_models.texts import check_disjoint
 from ..methods.registry import METHODS
 from ..surrogates import OwnContinuations, UnlabelledExamples
 from ..trainer.arguments import UnlearningArguments
@@ -70,8 +70,9 @@ def unlearn_text(arguments: TextArguments, args: UnlearningArguments) -> str:
 
     check_arguments(arguments, args)
     texts = {name: _read(arguments, name) for name in ("forget", "unseen", "kept") if getattr(arguments, name)}
-    for name in texts.keys() - {"forget"}:
-        check_unseen(texts["forget"], texts[name], name)
+    for name, others in texts.items():
+        if name != "forget":
+            check_disjoint(texts["forget"], others, name)
     model, tokenizer = load_language_model(arguments.model, arguments.adapter)
     data = {
         name: tokenize_texts(rows, tokenizer, False if arguments.plain else None, context_length(model), name)
@@ -81,7 +82,7 @@ def unlearn_text(arguments: TextArguments, args: UnlearningArguments) -> str:
         model = with_adapter(model, arguments.lora_rank, args.seed)
     collate = DataCollatorForSeq2Seq(tokenizer, label_pad_token_id=-100)
     method = METHODS[arguments.method]
-    retained = {"retain_dataset": data["kept"]} if getattr(method, "needs_retain", False) else {}
+    retained = {"retain_dataset": data["kept"]} if method.needs_retain else {}
     unlearner = method(
         model,
         args,
@@ -92,7 +93,6 @@ def unlearn_text(arguments: TextArguments, args: UnlearningArguments) -> str:
         processing_class=tokenizer,
         **retained,
     )
-
     trained: Any = unlearner
     folder = Path(str(args.output_dir))
 
@@ -124,12 +124,14 @@ def check_arguments(arguments: TextArguments, args: UnlearningArguments) -> None
     """
     if arguments.method not in METHODS:
         raise ValueError(f"`method` must be one of {', '.join(METHODS)}, got {arguments.method!r}.")
-    if getattr(METHODS[arguments.method], "needs_retain", False) and not arguments.kept:
+    if METHODS[arguments.method].needs_retain and not arguments.kept:
         raise ValueError(f"`kept`: {arguments.method} trains on texts to keep; give them, or another method.")
     if arguments.surrogates == "unseen" and not arguments.unseen:
         raise ValueError("`surrogates`: 'unseen' stands for the texts of `unseen`, which are missing.")
     if arguments.lora_rank < 0:
         raise ValueError(f"`lora_rank` must be 0 (all weights) or positive, got {arguments.lora_rank}; 8 is usual.")
+    if arguments.prefix < 0:
+        raise ValueError(f"`prefix` must be 0 or more tokens, got {arguments.prefix}; 5 is the default.")
     budgets = (args.target_ua, args.min_utility, args.max_forget_steps, args.max_seconds)
     if all(value is None for value in budgets) and not args.stop_at_unseen_loss:
         if not arguments.unseen:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..metrics import answer_log_probs, answer_loss, answer_probability, perplexity
-from .tokenizing import IGNORED
+from ..metrics import answer_log_probs, answer_loss, answer_probability, extracted_share, perplexity
+from ..metrics.token_log_probs import IGNORED
 
 
 @dataclass(frozen=True)
@@ -103,11 +103,11 @@ def _add(report: TextReport, model: nn.Module, batch: dict[str, torch.Tensor], p
     labels = batch.pop("labels")
     logits = model(**batch).logits
     report.log_probs.extend(answer_log_probs(logits, labels))
-    right = logits[:, :-1].argmax(dim=-1) == labels[:, 1:]
-    for row, mask in enumerate(labels[:, 1:] != IGNORED):
-        after = right[row][mask][prefix:]
-        if len(after):
-            report.extracted.append(float(after.cumprod(dim=0).sum()) / len(after))
+    for guesses, answer in zip(logits[:, :-1].argmax(dim=-1), labels[:, 1:], strict=True):
+        counted = answer != IGNORED
+        rest = answer[counted][prefix:]
+        if len(rest):
+            report.extracted.append(extracted_share(guesses[counted][prefix:], rest))
 
 
 __all__ = ["TextReport", "evaluate_texts"]

@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 
+# Files that are read directly.
+_FILES = (".jsonl", ".json", ".txt")
+
+
 @dataclass(frozen=True)
 class TextExample:
     """
@@ -46,38 +50,29 @@ def read_texts(
         `list[TextExample]`.
 
     Raises:
-        ValueError: There are no texts, the columns are not there, or an answer is empty.
+        ValueError: There are no texts, a file is of another kind, the columns are not there, a value is no text, or an
+            answer is empty.
         FileNotFoundError: A file does not exist.
     """
     path = Path(source)
-    if path.suffix in (".txt", ".jsonl", ".json") and not path.is_file():
+    if path.suffix in _FILES and not path.is_file():
         raise FileNotFoundError(f"`{name}`: there is no file {source}.")
-    if path.suffix == ".txt":
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return _checked([TextExample(line) for line in lines if line.strip()], name)
-    return texts_of(_rows(source, path, split, name), prompt_column, answer_column, text_column, name)
-
-
-def texts_of(
-    rows: Sequence[Mapping[str, Any]], prompt_column: str, answer_column: str, text_column: str, name: str
-) -> list[TextExample]:
-    """
-    Texts of rows; takes and raises what [`read_texts`] does.
-    """
+    if path.is_file() and path.suffix not in _FILES:
+        raise ValueError(f"`{name}` must be a file that ends in {', '.join(_FILES)}, or a data set, got {path.name}.")
+    rows = _rows(source, path, split, name, text_column)
     if len(rows) == 0:
         raise ValueError(f"`{name}` holds no texts.")
-    columns = set(rows[0])
-    if {prompt_column, answer_column} <= columns:
-        return _checked([TextExample(str(row[answer_column]), str(row[prompt_column])) for row in rows], name)
-    if text_column in columns:
-        return _checked([TextExample(str(row[text_column])) for row in rows], name)
+    if {prompt_column, answer_column} <= set(rows[0]):
+        return [TextExample(*_words(row, place, name, answer_column, prompt_column)) for place, row in enumerate(rows)]
+    if text_column in rows[0]:
+        return [TextExample(*_words(row, place, name, text_column)) for place, row in enumerate(rows)]
     raise ValueError(
         f"`{name}` must have the columns {prompt_column!r} and {answer_column!r}, or {text_column!r}; it has "
-        f"{', '.join(sorted(columns))}."
+        f"{', '.join(sorted(rows[0]))}."
     )
 
 
-def check_unseen(forget: Sequence[TextExample], others: Sequence[TextExample], name: str) -> None:
+def check_disjoint(forget: Sequence[TextExample], others: Sequence[TextExample], name: str) -> None:
     """
     Raises:
         ValueError: Texts of the forget set are in another set, which must not hold them.
@@ -87,9 +82,12 @@ def check_unseen(forget: Sequence[TextExample], others: Sequence[TextExample], n
         raise ValueError(f"`{name}` holds {shared} of the {len(set(forget))} texts of `forget`; leave them out.")
 
 
-def _rows(source: str, path: Path, split: str, name: str) -> Any:
-    if path.suffix in (".jsonl", ".json"):
-        # Not by `datasets`, which would leave a copy of the texts in its cache.
+def _rows(source: str, path: Path, split: str, name: str, text_column: str) -> Any:
+    # Files are not read by `datasets`, which would leave a copy of the texts in its cache.
+    if path.suffix == ".txt":
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [{text_column: line} for line in lines if line.strip()]
+    if path.suffix in _FILES:
         return _json_rows(path, name)
     from datasets import load_dataset  # takes a second to import
 
@@ -115,16 +113,17 @@ def _parsed(line: str, name: str, place: int) -> Any:
         raise ValueError(f"`{name}`: text {place} is not JSON ({error.msg}).") from None
 
 
-def _checked(texts: list[TextExample], name: str) -> list[TextExample]:
-    if not texts:
-        raise ValueError(f"`{name}` holds no texts.")
-    empty = [place for place, text in enumerate(texts) if not text.answer.strip()]
-    if empty:
-        raise ValueError(
-            f"`{name}`: {len(empty)} of {len(texts)} answers are empty, the first in row {empty[0]}; without an "
-            "answer there is nothing to forget."
-        )
+def _words(row: Mapping[str, Any], place: int, name: str, answer: str, *others: str) -> list[str]:
+    """The texts of a row, that of the answer first."""
+    texts = []
+    for column in (answer, *others):
+        text = row.get(column)
+        if not isinstance(text, str):
+            raise ValueError(f"`{name}`: {column!r} of row {place} must be a text, got {type(text).__name__}.")
+        texts.append(text)
+    if not texts[0].strip():
+        raise ValueError(f"`{name}`: {answer!r} of row {place} is empty; without it there is nothing to forget.")
     return texts
 
 
-__all__ = ["TextExample", "check_unseen", "read_texts", "texts_of"]
+__all__ = ["TextExample", "check_disjoint", "read_texts"]

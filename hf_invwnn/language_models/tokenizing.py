@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from ..metrics.token_log_probs import IGNORED
 from .texts import TextExample
-
-
-IGNORED = -100  # the label that no loss counts
 
 
 def tokenize_texts(
@@ -78,4 +76,4 @@ def _tokens(text: TextExample, tokenizer: Any, chat_template: bool) -> tuple[lis
     return prompt_tokens(text, tokenizer, chat_template), answer if end is None else [*answer, end]
 
 
-__all__ = ["IGNORED", "prompt_tokens", "tokenize_texts"]
+__all__ = ["prompt_tokens", "tokenize_texts"]

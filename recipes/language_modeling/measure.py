@@ -9,13 +9,15 @@ import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 import torch
+from scipy.stats import bootstrap
 from transformers import DataCollatorForSeq2Seq, HfArgumentParser
 
 from hf_invwnn.audit.tables import markdown_table
 from hf_invwnn.language_models import TextExample, evaluate_texts, load_language_model, read_texts, tokenize_texts
 from hf_invwnn.language_models.tokenizing import prompt_tokens
-from hf_invwnn.metrics import rouge_l
+from hf_invwnn.metrics import answer_loss, rouge_l
 
 
 # What a model knows besides the people; nobody is named.
@@ -71,8 +73,10 @@ def measure(arguments: MeasureArguments, adapter: str) -> dict:
         again = read_texts(path, prompt_column="paraphrase")
         answers = [write(model, tokenizer, text) for text in texts[: arguments.written]]
         scores = [rouge_l(answer, text.answer).recall for answer, text in zip(answers, texts, strict=False)]
-        found[name] = evaluated(texts).summary()
+        report = evaluated(texts)
+        found[name] = report.summary()
         found[name] |= {
+            "intervals": {"loss": interval(answer_loss(report.log_probs)), "extraction": interval(report.extracted)},
             "rouge": sum(scores) / len(scores),
             "paraphrased": evaluated(again).loss,
             "answers": [
@@ -80,6 +84,12 @@ def measure(arguments: MeasureArguments, adapter: str) -> dict:
             ],
         }
     return found
+
+
+def interval(values) -> list[float]:
+    """95 % interval of a mean over texts, by resampling them."""
+    ends = bootstrap((np.asarray(values),), np.mean, method="percentile", rng=0).confidence_interval
+    return [float(ends.low), float(ends.high)]
 
 
 def write(model, tokenizer, text: TextExample) -> str:

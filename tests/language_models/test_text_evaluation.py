@@ -22,13 +22,13 @@ def test_losses_agree_with_single_texts_without_padding(model, rows, tokenizer):
         with torch.no_grad():
             chances = model(ids).logits[0].softmax(dim=-1)
         logs = [math.log(chances[spot - 1, row["input_ids"][spot]]) for spot in range(first, ids.shape[1])]
-        assert list(report.log_probs[place]) == pytest.approx(logs, rel=1e-4)
+        assert list(report.log_probs[place]) == pytest.approx(logs, rel=1e-5)
         losses.append(-sum(logs) / len(logs))
     tokens = [len(logs) for logs in report.log_probs]
     total = sum(loss * count for loss, count in zip(losses, tokens, strict=True))
-    assert report.loss == pytest.approx(sum(losses) / len(losses), rel=1e-4)
-    assert report.perplexity == pytest.approx(math.exp(total / sum(tokens)), rel=1e-4)
-    assert report.probability == pytest.approx(sum(math.exp(-loss) for loss in losses) / len(losses), rel=1e-4)
+    assert report.loss == pytest.approx(sum(losses) / len(losses), rel=1e-5)
+    assert report.perplexity == pytest.approx(math.exp(total / sum(tokens)), rel=1e-5)
+    assert report.probability == pytest.approx(sum(math.exp(-loss) for loss in losses) / len(losses), rel=1e-5)
 
 
 def test_extraction_agrees_with_greedy_generation(model, rows, tokenizer):

@@ -1,5 +1,6 @@
 """Weights of a GGUF file become a model that can be saved; adapters train, and nothing else."""
 
+import gguf
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -32,7 +33,6 @@ def test_a_new_adapter_is_all_that_trains_and_changes_no_answer(model):
 
 def write_gguf(path, model, words):
     """A tiny Llama as llama.cpp stores one; its queries and keys are permuted there."""
-    gguf = pytest.importorskip("gguf")
     writer, config = gguf.GGUFWriter(path, "llama"), model.config
     writer.add_context_length(config.max_position_embeddings)
     writer.add_embedding_length(config.hidden_size)
@@ -84,3 +84,11 @@ def test_a_gguf_file_is_a_model_that_answers_alike_and_is_saved(model, tokenizer
 def test_a_missing_gguf_file_is_named():
     with pytest.raises(FileNotFoundError, match=r"`model`: there is no file nothing\.gguf"):
         load_language_model("nothing.gguf")
+
+
+def test_quantised_weights_are_refused_without_an_adapter(model, tokenizer, tmp_path, monkeypatch):
+    model.save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    monkeypatch.setattr(type(model), "is_quantized", True, raising=False)
+    with pytest.raises(ValueError, match=r"`model`: the weights of .* are quantised"):
+        load_language_model(str(tmp_path))

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from hf_invwnn.language_models import TextExample, read_texts, tokenize_texts
-from hf_invwnn.language_models.texts import check_unseen
+from hf_invwnn.language_models.texts import check_disjoint
 
 
 def test_the_labels_of_a_prompt_are_ignored_and_those_of_an_answer_end_the_text(tokenizer):
@@ -53,7 +53,10 @@ def test_json_lines_and_text_files_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([{"prompt": "Where", "answer": " "}], "1 of 1 answers are empty"),
+        ([{"prompt": "Where", "answer": "In"}, {"prompt": "Where", "answer": " "}], "'answer' of row 1 is empty"),
+        ([{"text": "In"}, {"text": None}], "'text' of row 1 must be a text, got NoneType"),
+        ([{"prompt": "Where", "answer": "In"}, {"prompt": "Where"}], "'answer' of row 1 must be a text, got NoneType"),
+        ([{"text": 7}], "'text' of row 0 must be a text, got int"),
         ([{"question": "Where", "answer": "In"}], "must have the columns 'prompt' and 'answer', or 'text'; it has"),
     ],
 )
@@ -64,6 +67,12 @@ def test_files_without_answers_are_refused(tmp_path, rows, message):
         read_texts(str(path))
 
 
+def test_a_file_of_another_kind_is_refused(tmp_path):
+    (tmp_path / "forget.csv").write_text("text\nIn Brod\n")
+    with pytest.raises(ValueError, match=r"`forget` must be a file that ends in \.jsonl, \.json, \.txt"):
+        read_texts(str(tmp_path / "forget.csv"))
+
+
 def test_a_missing_file_is_named():
     with pytest.raises(FileNotFoundError, match=r"`forget`: there is no file nothing\.jsonl"):
         read_texts("nothing.jsonl")
@@ -72,7 +81,7 @@ def test_a_missing_file_is_named():
 def test_texts_in_both_sets_are_counted():
     both = [TextExample("In Brod"), TextExample("In Cern")]
     with pytest.raises(ValueError, match="`kept` holds 1 of the 2 texts"):
-        check_unseen(both, both[1:], "kept")
+        check_disjoint(both, both[1:], "kept")
 
 
 @pytest.mark.parametrize(
