@@ -43,7 +43,7 @@ class TextArguments:
 
 @dataclass
 class TextUnlearningArguments(UnlearningArguments):
-    # A rate that destroys nothing in a pretrained model; 1e-3, the default for models trained from scratch, does.
+    # Pretrained models lose more of the rest at 1e-3, the default for models trained from scratch.
     learning_rate: float = field(default=2e-4, metadata={"help": "The initial learning rate."})
     num_rewinds: int = field(default=30, metadata={"help": "Maximum number of rewinds."})
     snapshot_strategy: str = field(default="steps", metadata={"help": "Interval between snapshots."})
